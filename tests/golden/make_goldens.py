@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Makes everything under tests/golden again.
+
+    pip install torch transformers==5.17.0 numpy safetensors tokenizers==0.23.* jinja2
+    python tests/golden/make_goldens.py [checkpoints] [NAME...]
+
+Without arguments everything is made. The seeds are fixed: a second run with the same versions gives the same files.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+
+def make_checkpoints(names):
+    import torch
+    import transformers
+    from checkpoint_cases import CASES
+    from checkpoint_golden import make_checkpoint
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for case in CASES:
+        if not names or case.name in names:
+            make_checkpoint(case, ROOT / "checkpoints")
+
+
+PARTS = {"checkpoints": make_checkpoints}
+
+
+def main(arguments):
+    parts = [a for a in arguments if a in PARTS] or list(PARTS)
+    names = [a for a in arguments if a not in PARTS]
+    for part in parts:
+        PARTS[part](names)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
