@@ -1,0 +1,17 @@
+# Compiler launcher, linker, warnings and sanitizers.
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wno-psabi -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+if(MINIINFER_SANITIZE)
+  add_compile_options(-fsanitize=${MINIINFER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${MINIINFER_SANITIZE})
+endif()
+add_link_options(-static-libstdc++ -static-libgcc)

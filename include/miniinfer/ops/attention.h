@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "miniinfer/context.h"
+#include "miniinfer/tensor.h"
+
+namespace miniinfer {
+
+// One layer's key/value cache: `num_blocks` blocks of `block_size` tokens for every KV head.
+//
+// CPU layout, per block and KV head, `pair` = 2 for 16-bit dtypes and 1 for float32:
+//   keys   [head_dim / pair][block_size][pair]   a vector of tokens for each pair of dimensions
+//   values [block_size / pair][head_dim][pair]   a vector of dimensions for each pair of tokens
+// so that both products of attention run over unit-stride vectors and 16-bit dot-product instructions apply
+// without a transpose. A block of one head is contiguous: [num_blocks][num_kv_heads][block_size * head_dim].
+struct PagedKvCache {
+  TensorView keys;    // [num_blocks, num_kv_heads, block_size * head_dim]
+  TensorView values;  // the same
+  int block_size = 16;
+  int head_dim = 0;
+};
+
+struct KvWriteArgs {
+  ConstTensorView k;             // [T, num_kv_heads, D] any float dtype; last axis contiguous
+  ConstTensorView v;             // the same
+  ConstTensorView slot_mapping;  // [T] int32: block * block_size + offset; negative skips the token
+  PagedKvCache cache;
+};
+
+// Stores each token's key and value in its slot, converted to the cache's dtype.
+void kv_write(ExecContext& context, const KvWriteArgs& args);
+
+// What a step's attention looks like, the same for every layer.
+struct AttentionProblem {
+  std::span<const int32_t> query_starts;   // [B + 1]: rows of sequence b are query_starts[b] .. [b + 1)
+  std::span<const int32_t> context_lens;   // [B]: tokens in the cache, this step's included
+  std::span<const int32_t> block_tables;   // [B, block_table_stride]: block ids, in order of position
+  int64_t block_table_stride = 0;
+  int num_heads = 0;                       // query heads; a multiple of num_kv_heads
+  int num_kv_heads = 0;
+  int head_dim = 0;                        // a multiple of 8
+  int block_size = 16;
+  int num_threads = 1;
+};
+
+// How that work is cut over the threads: made once a step by plan_attention, used by every layer.
+struct AttentionPlan {
+  struct Task {
+    int32_t sequence, kv_head;
+    int32_t query_begin, query_end;      // rows within the sequence
+    int32_t context_begin, context_end;  // cached tokens looked at
+    int32_t partial;                     // index of the partial result, or -1 when the task writes the output
+  };
+  struct Merge {
+    int32_t sequence, kv_head, query_begin, query_end, first_partial, num_partials;
+  };
+  std::vector<Task> tasks;    // longest first
+  std::vector<Merge> merges;  // combine split contexts
+  int64_t partial_floats = 0;
+};
+
+// `sliding_window` > 0 limits a query at position p to keys in (p - sliding_window, p]; 0 is full causal attention.
+// Reuses the plan's memory.
+void plan_attention(const AttentionProblem& problem, int sliding_window, AttentionPlan& plan);
+
+struct AttentionArgs {
+  ConstTensorView q;  // [T, num_heads, D] any float dtype; last axis contiguous
+  PagedKvCache cache;
+  AttentionProblem problem;
+  const AttentionPlan* plan = nullptr;  // made for the same problem and window
+  int sliding_window = 0;
+  float scale = 1.0F;                   // multiplies q.k, usually 1 / sqrt(D)
+  TensorView out;                       // [T, num_heads, D] any float dtype; last axis contiguous
+};
+
+// Causal attention of each new token over its sequence's cached tokens: the last query row of a sequence sits at
+// position context_len - 1. The score matrix is never stored and the cache never copied; softmax is computed online.
+// Source: Dao, "FlashAttention-2", 2023; paging after Kwon et al., "PagedAttention", SOSP 2023.
+void attention(ExecContext& context, const AttentionArgs& args);
+
+// An upper bound of attention()'s workspace for steps of up to `max_tokens` rows over `max_sequences` sequences.
+size_t attention_workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_heads, int num_kv_heads,
+                                 int head_dim, int num_threads);
+
+}  // namespace miniinfer

@@ -1,0 +1,143 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace miniinfer {
+
+enum class DType : uint8_t {
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kFloat64,
+  kFloat8E4M3,
+  kFloat8E5M2,
+  kInt8,
+  kUInt8,
+  kInt16,
+  kUInt16,
+  kInt32,
+  kUInt32,
+  kInt64,
+  kUInt64,
+  kBool,
+};
+
+size_t dtype_size(DType dtype);                                     // bytes of one element
+std::string_view dtype_name(DType dtype);                           // "float32", "bfloat16", ...
+std::optional<DType> dtype_from_safetensors(std::string_view tag);  // "F32", "BF16", ...
+// Unit roundoff: the largest relative error of rounding a real number to `dtype` (bf16 2^-8, fp16 2^-11, fp32 2^-24).
+double dtype_roundoff(DType dtype);
+
+enum class DeviceType : uint8_t { kCpu, kCuda };
+
+struct Device {
+  DeviceType type = DeviceType::kCpu;
+  int index = 0;
+  bool operator==(const Device&) const = default;
+};
+
+// Up to six dimensions, held inline.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 6;
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims);
+  explicit Shape(std::span<const int64_t> dims);
+  int rank() const { return rank_; }
+  int64_t operator[](int axis) const { return dims_[axis]; }
+  int64_t& operator[](int axis) { return dims_[axis]; }
+  int64_t num_elements() const;  // 1 for rank 0
+  std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
+  bool operator==(const Shape& other) const;
+  std::string to_string() const;  // "[2, 3]"
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+// A typed, strided view of memory that somebody else owns. Strides are in elements, row-major unless given.
+class ConstTensorView {
+ public:
+  ConstTensorView() = default;
+  ConstTensorView(const void* data, Shape shape, DType dtype, Device device = {});
+  ConstTensorView(const void* data, Shape shape, Shape strides, DType dtype, Device device = {});
+
+  const void* raw() const { return data_; }
+  template <typename T>
+  const T* data() const {
+    return static_cast<const T*>(data_);
+  }
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int axis) const { return shape_[axis < 0 ? axis + shape_.rank() : axis]; }
+  int64_t stride(int axis) const { return strides_[axis < 0 ? axis + shape_.rank() : axis]; }
+  int rank() const { return shape_.rank(); }
+  int64_t num_elements() const { return shape_.num_elements(); }
+  size_t num_bytes() const { return static_cast<size_t>(num_elements()) * dtype_size(dtype_); }
+  DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
+  bool defined() const { return data_ != nullptr; }
+  bool is_contiguous() const;
+  // Rows [begin, end) of the first dimension.
+  ConstTensorView rows(int64_t begin, int64_t end) const;
+  // "bfloat16 [2, 3]", for messages.
+  std::string to_string() const;
+
+ protected:
+  void* data_ = nullptr;  // written only through TensorView
+  Shape shape_;
+  Shape strides_;
+  DType dtype_ = DType::kFloat32;
+  Device device_;
+};
+
+class TensorView : public ConstTensorView {
+ public:
+  TensorView() = default;
+  TensorView(void* data, Shape shape, DType dtype, Device device = {})
+      : ConstTensorView(data, shape, dtype, device) {}
+  TensorView(void* data, Shape shape, Shape strides, DType dtype, Device device = {})
+      : ConstTensorView(data, shape, strides, dtype, device) {}
+
+  void* raw() const { return data_; }
+  template <typename T>
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
+  TensorView rows(int64_t begin, int64_t end) const;
+  // The same memory under another shape; the view must be contiguous and the element counts equal.
+  TensorView reshape(Shape shape) const;
+};
+
+// Owns 64-byte-aligned, uninitialized CPU storage. Movable, not copyable. Throws Error resource_exhausted.
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(Shape shape, DType dtype);
+  TensorView view() const { return view_; }
+  operator TensorView() const { return view_; }  // NOLINT: a tensor is used wherever a view is
+  template <typename T>
+  T* data() const {
+    return view_.data<T>();
+  }
+  const Shape& shape() const { return view_.shape(); }
+  DType dtype() const { return view_.dtype(); }
+  bool defined() const { return view_.defined(); }
+
+ private:
+  struct Free {
+    void operator()(void* pointer) const;
+  };
+  std::unique_ptr<void, Free> storage_;
+  TensorView view_;
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "miniinfer/error.h"
+
+namespace miniinfer {
+
+// Prints the failed condition with its place and aborts. For programmer errors only: no request, no file and
+// no command line may reach it.
+[[noreturn]] void check_failed(const char* file, int line, const char* condition,
+                               const std::string& message);
+
+// Throws Error(code, formatted message).
+template <typename... Args>
+[[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+// fail() unless `condition` holds; the message is formatted only on failure.
+template <typename... Args>
+void require(bool condition, ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+  if (!condition) [[unlikely]]
+    throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace miniinfer
+
+#define MI_CHECK(condition, ...)                                                         \
+  do {                                                                                   \
+    if (!(condition)) [[unlikely]]                                                       \
+      ::miniinfer::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
+  } while (false)

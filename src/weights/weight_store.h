@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "miniinfer/tensor.h"
+
+namespace miniinfer {
+
+// The tensors of a checkpoint by name, memory-mapped and checked before anything is allocated.
+class WeightStore {
+ public:
+  virtual ~WeightStore() = default;
+
+  // DIR/model.safetensors, or the shards of DIR/model.safetensors.index.json. Every header is checked in full: sizes,
+  // offsets, overlaps, names. Throws Error not_found, data_corrupt as "<file>: <field>: <reason>".
+  static std::shared_ptr<const WeightStore> open(const std::filesystem::path& directory);
+
+  // One safetensors file held in memory (the embedded model); which it takes over.
+  static std::shared_ptr<const WeightStore> from_memory(std::vector<uint8_t> bytes, std::string name);
+
+  // Tensors of any name and shape that is asked for, filled with seeded random values of `dtype` (`--load-format dummy`):
+  // normal with deviation 0.02 for matrices, 1 for vectors whose name ends in "norm.weight". Backed by one mapping so
+  // that a 1.2 GB model takes well under a second.
+  static std::shared_ptr<const WeightStore> dummy(DType dtype, uint64_t seed);
+
+  virtual bool contains(std::string_view name) const = 0;
+  // Throws Error data_corrupt when the tensor is missing or has another shape.
+  virtual ConstTensorView get(std::string_view name, const Shape& shape) const = 0;
+  virtual std::vector<std::string> names() const = 0;
+  // Shape and dtype as stored, for listings. Throws not_found.
+  virtual ConstTensorView find(std::string_view name) const = 0;
+  // Bytes that stay mapped.
+  virtual size_t num_bytes() const = 0;
+  // True once a file was truncated or failed under the mapping: what was read since is not to be trusted.
+  virtual bool damaged() const = 0;
+};
+
+}  // namespace miniinfer
