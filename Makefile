@@ -1,0 +1,71 @@
+# The README's two commands are `make run` and `make test`; the rest is for development.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+# A cargo that setup just installed is not on the caller's path yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+PROMPT ?= What is the capital of France?
+
+.PHONY: run build test test-asan test-tsan test-aarch64 bench fuzz format lint clean
+
+run: build
+	./build/apps/miniinfer/miniinfer run "$(PROMPT)"
+
+build:
+	@tools/setup
+	@[ -f build/build.ninja ] || cmake --preset release -DMINIINFER_TESTS=OFF
+	cmake --build build -j $(JOBS) --target miniinfer
+
+test:
+	@tools/setup --test
+	cmake --preset release -DMINIINFER_TESTS=ON
+	cmake --build build -j $(JOBS)
+	python3 tools/check_layers.py
+	ctest --test-dir build --output-on-failure
+	.venv/bin/python -m pytest -q tests/cli tests/install
+
+# Host code under AddressSanitizer and UndefinedBehaviorSanitizer, the whole suite.
+test-asan:
+	@tools/setup --test
+	cmake --preset asan
+	cmake --build build-asan -j $(JOBS)
+	ctest --test-dir build-asan --output-on-failure
+	MINIINFER_BINARY=build-asan/apps/miniinfer/miniinfer .venv/bin/python -m pytest -q tests/cli
+
+# The threaded floors under ThreadSanitizer.
+test-tsan:
+	@tools/setup --test
+	cmake --preset tsan
+	cmake --build build-tsan -j $(JOBS) --target tests_base tests_kvcache tests_engine tests_llm
+	ctest --test-dir build-tsan --output-on-failure -R '^(base|kvcache|engine|llm)$$'
+
+# Cross-built operators, run under user-mode emulation.
+test-aarch64:
+	@tools/setup --dev
+	cmake --preset aarch64
+	cmake --build build-aarch64 -j $(JOBS) --target tests_base tests_tensor tests_ops
+	for floor in base tensor ops; do qemu-aarch64 -L /usr/aarch64-linux-gnu build-aarch64/tests/tests_$$floor || exit 1; done
+
+bench: build
+	./build/apps/miniinfer/miniinfer bench ops
+	./build/apps/miniinfer/miniinfer bench latency --shape qwen3-0.6b --input-len 512 --output-len 32
+	./build/apps/miniinfer/miniinfer bench throughput
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tools/setup --dev
+	CC=clang-19 CXX=clang++-19 cmake -G Ninja -B build-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMINIINFER_FUZZ=ON \
+	  -DMINIINFER_TESTS=OFF -DMINIINFER_SANITIZE=address,undefined
+	cmake --build build-fuzz -j $(JOBS) --target fuzzers
+	tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+format:
+	@tools/setup --dev
+	git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+lint: build
+	@tools/setup --dev
+	git ls-files '*.h' '*.cc' | xargs clang-format-19 --dry-run -Werror
+	git ls-files 'src/*.cc' 'apps/*.cc' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build --quiet
+
+clean:
+	rm -rf build build-debug build-asan build-tsan build-fuzz build-aarch64

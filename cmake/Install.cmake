@@ -1,0 +1,42 @@
+# Installs the program, the public headers, and the library as one archive with a CMake package:
+#   find_package(miniinfer REQUIRED)  ->  target miniinfer::miniinfer
+# One archive, because a user should neither know our floors nor have our third-party libraries.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(_archives "")
+foreach(floor base tensor ops weights nn models kvcache text engine llm)
+  if(TARGET miniinfer_${floor})
+    list(APPEND _archives $<TARGET_FILE:miniinfer_${floor}>)
+  endif()
+endforeach()
+foreach(library miniinfer_text_rs hwy mi_zstd)
+  if(TARGET ${library})
+    get_target_property(_type ${library} TYPE)
+    if(NOT _type STREQUAL "INTERFACE_LIBRARY")
+      list(APPEND _archives $<TARGET_FILE:${library}>)
+    endif()
+  endif()
+endforeach()
+
+set(_merged ${CMAKE_BINARY_DIR}/libminiinfer.a)
+set(_script ${CMAKE_BINARY_DIR}/merge.mri)
+string(REPLACE ";" "\nADDLIB " _adds "${_archives}")
+file(GENERATE OUTPUT ${_script} CONTENT "CREATE ${_merged}\nADDLIB ${_adds}\nSAVE\nEND\n")
+add_custom_command(OUTPUT ${_merged} COMMAND ${CMAKE_AR} -M < ${_script} DEPENDS ${_archives} ${_script}
+                   COMMENT "Merging the floors into libminiinfer.a" VERBATIM)
+add_custom_target(miniinfer_archive DEPENDS ${_merged})
+if(MINIINFER_TESTS)
+  add_custom_target(miniinfer_archive_all ALL DEPENDS ${_merged})
+endif()
+
+install(TARGETS miniinfer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/miniinfer DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
+install(FILES ${_merged} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/miniinferConfig.cmake.in
+  ${CMAKE_BINARY_DIR}/miniinferConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/miniinfer
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/miniinferConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/miniinferConfig.cmake ${CMAKE_BINARY_DIR}/miniinferConfigVersion.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/miniinfer COMPONENT library)
