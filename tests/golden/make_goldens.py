@@ -2,9 +2,9 @@
 """Makes everything under tests/golden again.
 
     pip install torch transformers==5.17.0 numpy safetensors tokenizers==0.23.* jinja2
-    python tests/golden/make_goldens.py [checkpoints] [NAME...]
+    python tests/golden/make_goldens.py [checkpoints] [templates] [tokenizers] [runs] [NAME...]
 
-Without arguments everything is made. The seeds are fixed: a second run with the same versions gives the same files.
+Without arguments everything is made. The seeds are fixed: the same versions give the same files.
 """
 
 import os
@@ -30,7 +30,33 @@ def make_checkpoints(names):
             make_checkpoint(case, ROOT / "checkpoints")
 
 
-PARTS = {"checkpoints": make_checkpoints}
+def make_templates(names):
+    from template_golden import make_templates
+
+    make_templates(ROOT / "templates", names)
+
+
+def make_tokenizers(names):
+    from template_golden import make_tokenizer_chats, tokenizer_templates
+    from tokenizer_golden import make_tokenizers
+
+    templates = tokenizer_templates(ROOT / "templates")
+    make_tokenizers(ROOT / "tokenizers", names, templates)
+    make_tokenizer_chats(ROOT / "tokenizers", names, templates)
+
+
+def make_runs(names):
+    from run_golden import make_run
+
+    make_run(ROOT / "checkpoints" / "qwen3-chat-bf16", ROOT / "tokenizers" / "qwen2")
+
+
+PARTS = {
+    "checkpoints": make_checkpoints,
+    "templates": make_templates,
+    "tokenizers": make_tokenizers,
+    "runs": make_runs,
+}
 
 
 def main(arguments):
