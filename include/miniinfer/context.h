@@ -58,6 +58,7 @@ class Workspace {
 class ExecContext {
  public:
   // A CPU context of `num_threads` threads, the caller counted; 0 takes every CPU this process may use.
+  // Throws Error unsupported on a CPU without the instructions that every operator needs (AVX2 and FMA, or NEON).
   static ExecContext cpu(int num_threads = 0);
   ExecContext(ExecContext&&) noexcept;
   ExecContext& operator=(ExecContext&&) noexcept;

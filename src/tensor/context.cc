@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/cpu_features.h"
 #include "base/thread_pool.h"
 
 namespace miniinfer {
@@ -77,6 +78,7 @@ ExecContext::ExecContext(Device device, int num_threads)
 ExecContext ExecContext::cpu(int num_threads) {
   require(num_threads >= 0 && num_threads <= 1024, ErrorCode::kInvalidArgument,
           "threads: {} is not between 0 and 1024", num_threads);
+  require_supported_cpu();
   return ExecContext({DeviceType::kCpu, 0}, num_threads == 0 ? available_cpus() : num_threads);
 }
 

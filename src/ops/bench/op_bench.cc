@@ -1,0 +1,69 @@
+#include "ops/bench/op_bench.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "ops/bench/machine_peak.h"
+
+namespace miniinfer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr OpCases (*kTables[])() = {
+    linear_bench_cases,
+};
+
+constexpr double kSecondsPerCase = 0.5;
+constexpr int kSlices = 20;  // of the case and of the peak that limits it, in turns
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+double seconds_of(const std::function<void(ExecContext&)>& run, ExecContext& context,
+                  int64_t repeats) {
+  const auto start = Clock::now();
+  for (int64_t i = 0; i < repeats; ++i) run(context);
+  return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(repeats);
+}
+
+OpBenchResult run_case(ExecContext& context, PeakMeter& meter, const OpCase& op_case) {
+  const auto run = op_case.prepare(/*seed=*/1);
+  seconds_of(run, context, 1);
+  const double once = seconds_of(run, context, 3);
+  const auto repeats = std::max<int64_t>(1, static_cast<int64_t>(kSecondsPerCase / kSlices / once));
+  std::vector<double> seconds, memory_seconds, compute_seconds;
+  for (int slice = 0; slice < kSlices; ++slice) {
+    memory_seconds.push_back(op_case.bytes / meter.read_bytes_per_s());
+    seconds.push_back(seconds_of(run, context, repeats));
+    compute_seconds.push_back(op_case.flops / meter.flops_per_s(op_case.peak));
+  }
+  OpBenchResult result{.op = op_case.op, .name = op_case.name, .seconds = median(seconds)};
+  result.gflops_per_s = op_case.flops / result.seconds / 1e9;
+  result.gbytes_per_s = op_case.bytes / result.seconds / 1e9;
+  const double memory = median(memory_seconds), compute = median(compute_seconds);
+  result.percent_of_limit = 100 * std::max(memory, compute) / result.seconds;
+  result.limited_by = memory >= compute ? "memory" : "compute";
+  return result;
+}
+
+}  // namespace
+
+std::vector<OpBenchResult> run_op_benchmarks(
+    ExecContext& context, std::string_view filter,
+    const std::function<void(const OpBenchResult&)>& progress) {
+  PeakMeter meter(context);
+  std::vector<OpBenchResult> results;
+  for (const auto table : kTables) {
+    for (const OpCase& op_case : table()) {
+      if ((op_case.op + " " + op_case.name).find(filter) == std::string::npos) continue;
+      results.push_back(run_case(context, meter, op_case));
+      if (progress) progress(results.back());
+    }
+  }
+  return results;
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <span>
+
+#include "base/cpu_features.h"
+#include "miniinfer/ops/linear.h"
+
+namespace miniinfer::cpu {
+
+// How one call is cut into tasks: a pure function of the problem.
+struct LinearPlan {
+  int64_t chunk_rows = 0;  // weight rows of a task
+  int64_t block_rows = 0;  // weight rows that all tokens visit before the next rows are read
+  int64_t num_groups = 0;  // token groups of at most kMaxTokens, sizes equal within one
+  int threads = 1;
+};
+
+LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, int num_threads);
+
+void linear(ExecContext& context, std::span<const LinearArgs> group);
+
+// The same with the kernels that a machine of these features would take, for tests; Highway's share
+// of the choice is set by hwy::SetSupportedTargetsForTest.
+void linear_with_features(ExecContext& context, std::span<const LinearArgs> group,
+                          const CpuFeatures& features);
+
+size_t linear_workspace_bytes(int64_t m, int64_t k, int num_threads);
+
+}  // namespace miniinfer::cpu

@@ -1,0 +1,147 @@
+// Compiled with AVX-512 BF16 enabled: nothing here may be an inline function that other files also
+// use, so only intrinsics and plain data are included.
+#include "ops/cpu/linear_avx512bf16.h"
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+
+namespace miniinfer::cpu {
+namespace {
+
+constexpr int64_t kStep = 32;  // bfloat16 elements of a vector
+#ifndef KBLOCK
+#define KBLOCK 1536
+#endif
+constexpr int64_t kBlockK = KBLOCK;
+
+#define MI_UNROLL _Pragma("GCC unroll 16")
+
+template <int T, int R>
+using Tile = __m512[T][R];
+
+// Sums of four accumulators within each 128-bit lane: (l0 + l2) + (l1 + l3) of each.
+inline __m512 reduce_quad(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512d x = _mm512_castps_pd(ab), y = _mm512_castps_pd(cd);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+
+// Adds the four 128-bit lanes of each vector, (0 + 2) + (1 + 3): lane i of the result belongs to
+// vector i.
+inline __m512 reduce_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab =
+      _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  const __m512 cd =
+      _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+}
+
+// Stores the sums of a tile. R is 4, 8 or 16, or 1 for the rows left over; every shape adds in the
+// same order.
+template <int T, int R>
+inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
+  if constexpr (R == 1) {
+    MI_UNROLL
+    for (int t = 0; t < T; ++t) {
+      const __m512 zero = _mm512_setzero_ps();
+      const __m512 quad = reduce_quad(acc[t][0], zero, zero, zero);
+      sums[t * stride] = _mm512_cvtss_f32(reduce_lanes(quad, quad, quad, quad));
+    }
+  } else {
+    constexpr int kQuads = T * R / 4;
+    __m512 quads[(kQuads + 3) / 4 * 4];
+    MI_UNROLL
+    for (int q = 0; q < (kQuads + 3) / 4 * 4; ++q) {
+      const int p = q < kQuads ? q : kQuads - 1;
+      const int t = p / (R / 4), r = p % (R / 4) * 4;
+      quads[q] = reduce_quad(acc[t][r], acc[t][r + 1], acc[t][r + 2], acc[t][r + 3]);
+    }
+    MI_UNROLL
+    for (int q = 0; q < kQuads; q += 4) {
+      const __m512 four = reduce_lanes(quads[q], quads[q + 1], quads[q + 2], quads[q + 3]);
+      MI_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        if (q + i >= kQuads) break;
+        const int t = (q + i) / (R / 4), r = (q + i) % (R / 4) * 4;
+        const __m128 lane = i == 0   ? _mm512_castps512_ps128(four)
+                            : i == 1 ? _mm512_extractf32x4_ps(four, 1)
+                            : i == 2 ? _mm512_extractf32x4_ps(four, 2)
+                                     : _mm512_extractf32x4_ps(four, 3);
+        _mm_storeu_ps(sums + t * stride + r, lane);
+      }
+    }
+  }
+}
+
+template <int T, int R, bool kPartial>
+inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_stride, __mmask32 mask,
+                 Tile<T, R>& acc) {
+  __m512i xs[T];
+  MI_UNROLL
+  for (int t = 0; t < T; ++t)
+    xs[t] = kPartial ? _mm512_maskz_loadu_epi16(mask, x + t * x_stride)
+                     : _mm512_loadu_si512(x + t * x_stride);
+  MI_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const __m512i weight = kPartial ? _mm512_maskz_loadu_epi16(mask, w + r * w_stride)
+                                    : _mm512_loadu_si512(w + r * w_stride);
+    MI_UNROLL
+    for (int t = 0; t < T; ++t)
+      acc[t][r] = _mm512_dpbf16_ps(acc[t][r], (__m512bh)xs[t], (__m512bh)weight);
+  }
+}
+
+template <int T, int R>
+inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int64_t end) {
+  const char* x = static_cast<const char*>(b.x);
+  const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
+  float* carry = b.carry + row * T * 16;
+  Tile<T, R> acc;
+  MI_UNROLL
+  for (int i = 0; i < T * R; ++i)
+    acc[i / R][i % R] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
+  int64_t k = begin;
+  for (; k + kStep <= end; k += kStep)
+    step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
+  if (k < end) {
+    const __mmask32 mask = (uint32_t{1} << (end - k)) - 1;
+    step<T, R, true>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, mask, acc);
+  }
+  if (end == b.k) return store_sums<T, R>(acc, b.sums + row, b.sums_stride);
+  MI_UNROLL
+  for (int i = 0; i < T * R; ++i) _mm512_store_ps(carry + i * 16, acc[i / R][i % R]);
+}
+
+template <int T, int R>
+void multiply_rows(const LinearBlock& b) {
+  for (int64_t begin = 0; begin == 0 || begin < b.k; begin += kBlockK) {
+    const int64_t end = b.k - begin < kBlockK ? b.k : begin + kBlockK;
+    int64_t row = 0;
+    for (; row + R <= b.rows; row += R) multiply_tile<T, R>(b, row, begin, end);
+    for (; row < b.rows; ++row) multiply_tile<T, 1>(b, row, begin, end);
+  }
+}
+
+}  // namespace
+
+void multiply_avx512bf16(const LinearBlock& block) {
+  switch (block.tokens) {
+    case 1:
+      return multiply_rows<1, 16>(block);
+    case 2:
+      return multiply_rows<2, 8>(block);
+    case 3:
+      return multiply_rows<3, 8>(block);
+    case 4:
+      return multiply_rows<4, 4>(block);
+    case 5:
+      return multiply_rows<5, 4>(block);
+    case 6:
+      return multiply_rows<6, 4>(block);
+  }
+}
+
+}  // namespace miniinfer::cpu
+#endif
