@@ -127,4 +127,12 @@ bool MappedFile::populate(size_t begin, size_t count) const {
   return first < end && madvise(data_ + first, end - first, kPopulateRead) == 0;
 }
 
+void MappedFile::release(const uint8_t* begin, size_t count) const {
+  if (data_ == nullptr || begin < data_ || begin + count > data_ + size_) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t first = (static_cast<size_t>(begin - data_) + page - 1) / page * page;
+  const size_t end = (static_cast<size_t>(begin - data_) + count) / page * page;
+  if (first < end) madvise(data_ + first, end - first, MADV_DONTNEED);
+}
+
 }  // namespace miniinfer

@@ -37,6 +37,9 @@ class MappedFile {
   // Maps the pages of [begin, begin + count) ahead of their first use, reading what is not cached
   // yet; false when the system cannot (a kernel before 5.14, a truncated file).
   bool populate(size_t begin, size_t count) const;
+  // Lets go of the whole pages within [begin, begin + count) when that lies in this file; they are
+  // read again on use.
+  void release(const uint8_t* begin, size_t count) const;
 
  private:
   std::filesystem::path path_;

@@ -15,7 +15,8 @@ namespace miniinfer {
 
 class WeightStore;
 
-// A loaded network. Immutable after load; forward() keeps its intermediate values in the context's workspace only.
+// A loaded network. Immutable after load; forward() keeps its intermediate values in the context's
+// workspace only.
 class Model {
  public:
   virtual ~Model() = default;
@@ -23,16 +24,21 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual KvCacheSpec kv_cache_spec() const = 0;
 
-  // Runs all tokens of the batch, writes their keys and values into `cache`, and the float32 logits of the rows
-  // batch.logit_rows into `logits` [R, vocab_size].
-  virtual void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache, TensorView logits) const = 0;
+  // Runs all tokens of the batch, writes their keys and values into `cache`, and the float32 logits
+  // of the rows batch.logit_rows into `logits` [R, vocab_size].
+  virtual void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
+                       TensorView logits) const = 0;
 
-  // Workspace that forward() takes for a step of at most these sizes, in bytes; part of the memory plan.
-  virtual size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_threads) const = 0;
+  // Workspace that forward() takes for a step of at most these sizes, in bytes; part of the memory
+  // plan.
+  virtual size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
+                                 int num_threads) const = 0;
 };
 
-// Builds the network of `config` over `weights`, each tensor checked for presence, shape and dtype by name.
-// `dtype` is the type of activations and cache: float32, bfloat16 or float16. Throws Error unsupported, data_corrupt.
-std::unique_ptr<Model> load_model(const ModelConfig& config, std::shared_ptr<const WeightStore> weights, DType dtype);
+// Builds the network of `config` over `weights`, each tensor checked for presence, shape and dtype
+// by name. `dtype` is the type of activations and cache: float32, bfloat16 or float16. Throws Error
+// unsupported, data_corrupt.
+std::unique_ptr<Model> load_model(const ModelConfig& config,
+                                  std::shared_ptr<const WeightStore> weights, DType dtype);
 
 }  // namespace miniinfer

@@ -18,15 +18,15 @@ struct RopeConfig {
   double theta = 10000.0;
   double factor = 1.0;
   double partial_rotary_factor = 1.0;
-  int64_t original_max_position = 0;        // llama3, yarn, dynamic
-  double low_freq_factor = 1.0;             // llama3
-  double high_freq_factor = 4.0;            // llama3
-  double beta_fast = 32.0;                  // yarn
-  double beta_slow = 1.0;                   // yarn
-  std::optional<double> attention_factor;   // yarn
-  std::optional<double> mscale;             // yarn
-  std::optional<double> mscale_all_dim;     // yarn
-  bool truncate = true;                     // yarn
+  int64_t original_max_position = 0;       // llama3, yarn, dynamic
+  double low_freq_factor = 1.0;            // llama3
+  double high_freq_factor = 4.0;           // llama3
+  double beta_fast = 32.0;                 // yarn
+  double beta_slow = 1.0;                  // yarn
+  std::optional<double> attention_factor;  // yarn
+  std::optional<double> mscale;            // yarn
+  std::optional<double> mscale_all_dim;    // yarn
+  bool truncate = true;                    // yarn
 };
 
 // A decoder-only transformer in the terms the layers need: every dense family is a value of this.
@@ -45,15 +45,16 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   RopeConfig rope;
   bool qkv_bias = false;
-  bool output_bias = false;   // o_proj
+  bool output_bias = false;  // o_proj
   bool mlp_bias = false;
-  bool qk_norm = false;       // RMS norm over head_dim on q and k, before RoPE
+  bool qk_norm = false;  // RMS norm over head_dim on q and k, before RoPE
   bool tie_word_embeddings = false;
-  std::vector<int> sliding_windows;  // one a layer; 0 is full attention
-  DType checkpoint_dtype = DType::kBFloat16;
+  std::vector<int> sliding_windows;           // one a layer; 0 is full attention
+  DType checkpoint_dtype = DType::kBFloat16;  // what `--dtype auto` takes
 
   std::vector<int32_t> eos_token_ids;  // from config.json; generation_config.json's take precedence
   std::optional<int32_t> bos_token_id;
+  std::vector<std::string> warnings;  // fields that were ignored, one line each
 };
 
 }  // namespace miniinfer

@@ -8,19 +8,21 @@
 
 namespace miniinfer {
 
-// One step's input to a model: plain numbers about tokens, never a request. T tokens of B sequences, sequence after
-// sequence; R rows need logits. Spans point into the runner's arena.
+// One step's input to a model: plain numbers about tokens, never a request. T tokens of B
+// sequences, sequence after sequence; R rows need logits. Spans point into the runner's arena.
 struct ForwardBatch {
   std::span<const int32_t> token_ids;     // [T]
   std::span<const int32_t> positions;     // [T]
   std::span<const int32_t> slot_mapping;  // [T] cache slot of each token
   std::span<const int32_t> query_starts;  // [B + 1]
-  std::span<const int32_t> context_lens;  // [B] cached tokens of each sequence, this step's included
+  std::span<const int32_t>
+      context_lens;  // [B] cached tokens of each sequence, this step's included
   std::span<const int32_t> block_tables;  // [B, block_table_stride]
   int64_t block_table_stride = 0;
-  std::span<const int32_t> logit_rows;    // [R] rows in 0..T whose logits are wanted, ascending
-  // [T] sequence length that a length-dependent RoPE (type "dynamic") assumes for each token: the prompt's length
-  // for prompt tokens, position + 1 for generated ones. Ignored by every other RoPE type.
+  std::span<const int32_t> logit_rows;  // [R] rows in 0..T whose logits are wanted, ascending
+  // [T] sequence length that a length-dependent RoPE (type "dynamic") assumes for each token: the
+  // prompt's length for prompt tokens, position + 1 for generated ones. Ignored by every other RoPE
+  // type.
   std::span<const int32_t> rope_lengths;
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }

@@ -11,14 +11,25 @@ size_t KvCacheSpec::bytes_per_block() const {
 }
 
 KvCache::KvCache(const KvCacheSpec& spec, int64_t num_blocks)
-    : spec_(spec), num_blocks_(num_blocks), bytes_(spec.bytes_per_block() * static_cast<size_t>(num_blocks)) {
+    : spec_(spec),
+      num_blocks_(num_blocks),
+      bytes_(spec.bytes_per_block() * static_cast<size_t>(num_blocks)) {
   MI_CHECK(num_blocks >= 1 && bytes_ > 0);
-  memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   require(memory_ != MAP_FAILED, ErrorCode::kResourceExhausted,
-          "kv cache: cannot map {} bytes; lower --kv-cache-memory-bytes or --max-model-len", bytes_);
+          "kv cache: cannot map {} bytes; lower --kv-cache-memory-bytes or --max-model-len",
+          bytes_);
 }
 
-KvCache::~KvCache() { munmap(memory_, bytes_); }
+KvCache::~KvCache() {
+  munmap(memory_, bytes_);
+}
+
+AttentionPlan& KvCache::plan(size_t index) {
+  while (plans_.size() <= index) plans_.emplace_back();
+  return plans_[index];
+}
 
 PagedKvCache KvCache::layer(int index) const {
   MI_CHECK(index >= 0 && index < spec_.num_layers);
@@ -28,8 +39,8 @@ PagedKvCache KvCache::layer(int index) const {
                2 * index * layer_elements * static_cast<int64_t>(dtype_size(spec_.dtype));
   char* values = keys + layer_elements * static_cast<int64_t>(dtype_size(spec_.dtype));
   const Shape shape = {num_blocks_, spec_.num_kv_heads, block_elements};
-  return {TensorView(keys, shape, spec_.dtype), TensorView(values, shape, spec_.dtype), spec_.block_size,
-          spec_.head_dim};
+  return {TensorView(keys, shape, spec_.dtype), TensorView(values, shape, spec_.dtype),
+          spec_.block_size, spec_.head_dim};
 }
 
 }  // namespace miniinfer

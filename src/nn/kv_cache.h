@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <deque>
 
 #include "miniinfer/ops/attention.h"
 #include "miniinfer/tensor.h"
@@ -19,8 +19,8 @@ struct KvCacheSpec {
   size_t bytes_per_block() const;  // keys and values of all layers
 };
 
-// The key/value memory of all layers: one pool of `num_blocks` blocks. Pages are taken from the system when first
-// written, so an idle engine's resident memory stays small.
+// The key/value memory of all layers: one pool of `num_blocks` blocks. Pages are taken from the
+// system when first written, so an idle engine's resident memory stays small.
 class KvCache {
  public:
   KvCache(const KvCacheSpec& spec, int64_t num_blocks);
@@ -32,11 +32,17 @@ class KvCache {
   int64_t num_blocks() const { return num_blocks_; }
   PagedKvCache layer(int index) const;
 
+  // Memory for the attention plans of the step that runs over this cache, kept from step to step.
+  // One step at a time may use a cache, so it is the one place where a model that is shared and
+  // const can leave it.
+  AttentionPlan& plan(size_t index);
+
  private:
   KvCacheSpec spec_;
   int64_t num_blocks_;
   void* memory_ = nullptr;
   size_t bytes_ = 0;
+  std::deque<AttentionPlan> plans_;
 };
 
 }  // namespace miniinfer

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -95,6 +96,11 @@ class DummyStore : public WeightStore {
       return it->second;
     }
     const size_t bytes = static_cast<size_t>(shape.num_elements()) * dtype_size(dtype_);
+    const size_t memory =
+        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    require(num_bytes_ + bytes <= memory, ErrorCode::kResourceExhausted,
+            "dummy weights: {}: {} bytes so far and {} more are beyond this machine's memory", name,
+            num_bytes_, bytes);
     uint8_t* data = arena_.allocate(bytes);
     if (shape.rank() == 1 && name.ends_with("norm.weight")) {
       fill_ones(data, shape.num_elements());

@@ -61,6 +61,11 @@ class SafetensorsStore : public WeightStore {
     prefetching_ = std::thread([this] { populate(); });
   }
 
+  void release(const ConstTensorView& tensor) const override {
+    const auto* begin = tensor.data<uint8_t>();
+    for (const auto& file : files_) file->release(begin, tensor.num_bytes());
+  }
+
   bool contains(std::string_view name) const override { return lookup(name) != nullptr; }
 
   ConstTensorView get(std::string_view name, const Shape& shape) const override {

@@ -34,6 +34,10 @@ class WeightStore {
   // they start is taken off that.
   virtual void prefetch() const {}
 
+  // Gives the memory of a tensor back that was converted to another dtype; it is read again when it
+  // is used again.
+  virtual void release(const ConstTensorView& /*tensor*/) const {}
+
   virtual bool contains(std::string_view name) const = 0;
   // Throws Error data_corrupt when the tensor is missing or has another shape.
   virtual ConstTensorView get(std::string_view name, const Shape& shape) const = 0;

@@ -1,0 +1,233 @@
+#include "models/llama.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "miniinfer/ops/embedding.h"
+#include "models/config_reader.h"
+#include "models/rope_frequencies.h"
+#include "nn/attention.h"
+#include "nn/mlp.h"
+#include "nn/scratch.h"
+
+namespace miniinfer {
+
+// --- config.json
+// ------------------------------------------------------------------------------------------------------
+
+void configure_llama(const JsonView& json, ModelConfig& config) {
+  read_dense_config(json, {}, config);
+  config.qkv_bias = config.output_bias = json.find_bool("attention_bias").value_or(false);
+  config.mlp_bias = json.find_bool("mlp_bias").value_or(false);
+}
+
+void configure_mistral(const JsonView& json, ModelConfig& config) {
+  read_dense_config(json, {.num_kv_heads = 8}, config);
+  const bool null_window = json.json().contains("sliding_window") && !json.has("sliding_window");
+  const int64_t window =
+      json.find_integer("sliding_window", 1, INT32_MAX).value_or(null_window ? 0 : 4096);
+  std::ranges::fill(config.sliding_windows, static_cast<int>(window));
+  if (json.has("layer_types"))
+    json.reject("layer_types", "is not supported for Mistral", ErrorCode::kUnsupported);
+}
+
+void configure_qwen2(const JsonView& json, ModelConfig& config) {
+  read_dense_config(json, {.num_kv_heads = 32}, config);
+  read_sliding_layers(json, config);
+  config.qkv_bias = true;
+}
+
+void configure_qwen3(const JsonView& json, ModelConfig& config) {
+  read_dense_config(json, {.num_kv_heads = 32, .head_dim = 128}, config);
+  read_sliding_layers(json, config);
+  config.qk_norm = true;
+  config.qkv_bias = config.output_bias = json.find_bool("attention_bias").value_or(false);
+}
+
+namespace {
+
+// --- the network
+// ------------------------------------------------------------------------------------------------------
+
+AttentionConfig attention_config(const ModelConfig& config, int layer) {
+  return {.hidden_size = config.hidden_size,
+          .num_heads = config.num_heads,
+          .num_kv_heads = config.num_kv_heads,
+          .head_dim = config.head_dim,
+          .sliding_window = config.sliding_windows[static_cast<size_t>(layer)],
+          .qkv_bias = config.qkv_bias,
+          .output_bias = config.output_bias,
+          .qk_norm = config.qk_norm,
+          .norm_eps = config.norm_eps};
+}
+
+struct DecoderLayer {
+  DecoderLayer(WeightLoader& loader, const ModelConfig& config, int index)
+      : DecoderLayer(loader, config, index, "model.layers." + std::to_string(index)) {}
+
+  DecoderLayer(WeightLoader& loader, const ModelConfig& config, int index,
+               const std::string& prefix)
+      : input_norm(loader, prefix + ".input_layernorm", config.hidden_size, config.norm_eps),
+        attention(loader, prefix + ".self_attn", attention_config(config, index)),
+        mlp_norm(loader, prefix + ".post_attention_layernorm", config.hidden_size, config.norm_eps),
+        mlp(loader, prefix + ".mlp", config.hidden_size, config.intermediate_size,
+            config.activation, config.mlp_bias) {}
+
+  RmsNorm input_norm;
+  Attention attention;
+  RmsNorm mlp_norm;
+  Mlp mlp;
+};
+
+// The given rows of x, in place when they follow each other, else gathered in the workspace.
+TensorView take_rows(ExecContext& context, const TensorView& x, std::span<const int32_t> rows) {
+  const int64_t count = static_cast<int64_t>(rows.size());
+  if (count > 0 && rows.back() - rows.front() + 1 == count)
+    return x.rows(rows.front(), rows.front() + count);
+  const TensorView result = scratch(context, {count, x.dim(1)}, x.dtype());
+  const size_t row_bytes = static_cast<size_t>(x.dim(1)) * dtype_size(x.dtype());
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(result.data<uint8_t>() + i * row_bytes,
+                x.data<uint8_t>() + static_cast<size_t>(rows[i]) * row_bytes, row_bytes);
+  return result;
+}
+
+class LlamaModel : public Model {
+ public:
+  LlamaModel(const ModelConfig& config, std::shared_ptr<const WeightStore> weights, DType dtype)
+      : config_(config),
+        dtype_(dtype),
+        weights_(std::move(weights), dtype),
+        rotary_(make_rotary_embedding(config.rope, config.head_dim)) {
+    load_embeddings();
+    for (int i = 0; i < config.num_layers; ++i) {
+      layers_.emplace_back(weights_, config, i);
+      const int window = config.sliding_windows[static_cast<size_t>(i)];
+      const auto known = std::ranges::find(windows_, window);
+      plan_of_layer_.push_back(static_cast<size_t>(known - windows_.begin()));
+      if (known == windows_.end()) windows_.push_back(window);
+    }
+    final_norm_ = RmsNorm(weights_, "model.norm", config.hidden_size, config.norm_eps);
+    refuse_unused_weights();
+    weights_.prefetch();
+  }
+
+  const ModelConfig& config() const override { return config_; }
+
+  KvCacheSpec kv_cache_spec() const override {
+    return {.num_layers = config_.num_layers,
+            .num_kv_heads = config_.num_kv_heads,
+            .head_dim = config_.head_dim,
+            .block_size = 16,
+            .dtype = dtype_};
+  }
+
+  void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
+               TensorView logits) const override {
+    const Workspace::Scope scope(context.workspace());
+    const int64_t tokens = batch.num_tokens();
+    // The sum of all blocks stays float32; only what enters a GEMM is rounded.
+    TensorView residual = scratch(context, {tokens, config_.hidden_size}, DType::kFloat32);
+    TensorView hidden = scratch(context, {tokens, config_.hidden_size}, dtype_);
+    TensorView attended =
+        scratch(context, {tokens, int64_t{config_.num_heads} * config_.head_dim}, dtype_);
+    embedding(context, {.ids = view_of(batch.token_ids), .table = embeddings_, .out = residual});
+
+    const AttentionStep step = plan_step(context, batch, cache);
+    for (int i = 0; i < config_.num_layers; ++i) {
+      const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
+      layer.input_norm.forward(context, residual, hidden);
+      layer.attention.attend(context, hidden, step,
+                             cache.plan(plan_of_layer_[static_cast<size_t>(i)]), cache.layer(i),
+                             attended);
+      if (i + 1 == config_.num_layers) {
+        // Nobody looks at the other rows any more: a prompt's last layer ends with its keys and
+        // values.
+        if (batch.logit_rows.empty()) return;
+        attended = take_rows(context, attended, batch.logit_rows);
+        residual = take_rows(context, residual, batch.logit_rows);
+        hidden = hidden.rows(0, residual.dim(0));
+      }
+      layer.attention.project(context, attended, residual);
+      layer.mlp_norm.forward(context, residual, hidden);
+      layer.mlp.forward(context, hidden, residual);
+    }
+    final_norm_.forward(context, residual, hidden);
+    lm_head_.forward(context, hidden, logits);
+  }
+
+  size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
+                         int num_threads) const override {
+    const int64_t hidden = config_.hidden_size,
+                  q_size = int64_t{config_.num_heads} * config_.head_dim;
+    const size_t kept = 2 * (scratch_bytes(max_tokens * hidden, DType::kFloat32) +
+                             scratch_bytes(max_tokens * q_size, dtype_)) +
+                        scratch_bytes(max_tokens * hidden, dtype_) +
+                        rotary_.workspace_bytes(max_tokens);
+    const size_t layer = std::max(
+        {Attention::workspace_bytes(max_tokens, max_sequences, attention_config(config_, 0), dtype_,
+                                    num_threads),
+         Mlp::workspace_bytes(max_tokens, hidden, config_.intermediate_size, dtype_, num_threads),
+         linear_workspace_bytes(max_tokens, hidden, num_threads)});
+    return kept + layer;
+  }
+
+ private:
+  void load_embeddings() {
+    const std::string name = "model.embed_tokens.weight";
+    if (config_.tie_word_embeddings) {
+      embeddings_ = weights_.matrix(name, config_.vocab_size, config_.hidden_size);
+      lm_head_ = Linear(embeddings_);
+    } else {
+      embeddings_ = weights_.table(name, config_.vocab_size, config_.hidden_size);
+      lm_head_ =
+          Linear(weights_, "lm_head", config_.hidden_size, config_.vocab_size, /*has_bias=*/false);
+    }
+  }
+
+  // A bias or norm of a layer that the configuration does not mention would silently change the
+  // result.
+  void refuse_unused_weights() const {
+    for (const std::string& name : weights_.unused())
+      require(!name.starts_with("model.layers.") ||
+                  !(name.ends_with(".bias") || name.ends_with("norm.weight")),
+              ErrorCode::kUnsupported, "{}: {} with this tensor is not supported", name,
+              config_.architecture);
+  }
+
+  AttentionStep plan_step(ExecContext& context, const ForwardBatch& batch, KvCache& cache) const {
+    const AttentionProblem problem = {.query_starts = batch.query_starts,
+                                      .context_lens = batch.context_lens,
+                                      .block_tables = batch.block_tables,
+                                      .block_table_stride = batch.block_table_stride,
+                                      .num_heads = config_.num_heads,
+                                      .num_kv_heads = config_.num_kv_heads,
+                                      .head_dim = config_.head_dim,
+                                      .block_size = cache.spec().block_size,
+                                      .num_threads = context.num_threads()};
+    for (size_t i = 0; i < windows_.size(); ++i)
+      plan_attention(problem, windows_[i], cache.plan(i));
+    return {problem, view_of(batch.slot_mapping), rotary_.tables(context, batch)};
+  }
+
+  ModelConfig config_;
+  DType dtype_;
+  WeightLoader weights_;
+  RotaryEmbedding rotary_;
+  ConstTensorView embeddings_;
+  std::vector<DecoderLayer> layers_;
+  std::vector<int> windows_;  // the different windows of the layers
+  std::vector<size_t> plan_of_layer_;
+  RmsNorm final_norm_;
+  Linear lm_head_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> load_llama(const ModelConfig& config,
+                                  std::shared_ptr<const WeightStore> weights, DType dtype) {
+  return std::make_unique<LlamaModel>(config, std::move(weights), dtype);
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,91 @@
+#include "nn/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "miniinfer/ops/rope.h"
+#include "nn/scratch.h"
+
+namespace miniinfer {
+namespace {
+
+// Columns [begin, begin + count) of a [T, width] tensor.
+TensorView columns(const TensorView& x, int64_t begin, int64_t count) {
+  uint8_t* data = x.data<uint8_t>() + begin * static_cast<int64_t>(dtype_size(x.dtype()));
+  return {data, {x.dim(0), count}, {x.stride(0), 1}, x.dtype()};
+}
+
+// [T, heads * head_dim], rows of any stride, as [T, heads, head_dim].
+TensorView by_heads(const TensorView& x, int64_t heads, int64_t head_dim) {
+  return {x.raw(), {x.dim(0), heads, head_dim}, {x.stride(0), head_dim, 1}, x.dtype()};
+}
+
+}  // namespace
+
+Attention::Attention(WeightLoader& loader, const std::string& prefix, const AttentionConfig& config)
+    : config_(config) {
+  const int64_t q_size = int64_t{config.num_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  q_ = Linear(loader, prefix + ".q_proj", config.hidden_size, q_size, config.qkv_bias);
+  k_ = Linear(loader, prefix + ".k_proj", config.hidden_size, kv_size, config.qkv_bias);
+  v_ = Linear(loader, prefix + ".v_proj", config.hidden_size, kv_size, config.qkv_bias);
+  o_ = Linear(loader, prefix + ".o_proj", q_size, config.hidden_size, config.output_bias);
+  if (config.qk_norm) {
+    q_norm_ = RmsNorm(loader, prefix + ".q_norm", config.head_dim, config.norm_eps);
+    k_norm_ = RmsNorm(loader, prefix + ".k_norm", config.head_dim, config.norm_eps);
+  }
+}
+
+void Attention::attend(ExecContext& context, const ConstTensorView& x, const AttentionStep& step,
+                       const AttentionPlan& plan, const PagedKvCache& cache,
+                       const TensorView& out) const {
+  const Workspace::Scope scope(context.workspace());
+  const int64_t tokens = x.dim(0), heads = config_.num_heads, kv_heads = config_.num_kv_heads,
+                dim = config_.head_dim;
+  // q and k lie side by side so that one call rotates both. They stay float32 until attention and
+  // cache take them: rounding before the norm and the rotation as well would cost a third of the
+  // bf16 error budget.
+  const TensorView qk = scratch(context, {tokens, (heads + kv_heads) * dim}, DType::kFloat32);
+  const TensorView v = scratch(context, {tokens, kv_heads * dim}, x.dtype());
+  const TensorView q = columns(qk, 0, heads * dim), k = columns(qk, heads * dim, kv_heads * dim);
+  linear(context, std::array{q_.args(x, q), k_.args(x, k), v_.args(x, v)});
+  const TensorView q_heads = by_heads(q, heads, dim), k_heads = by_heads(k, kv_heads, dim);
+  if (config_.qk_norm) {
+    q_norm_.forward(context, q_heads, q_heads);
+    k_norm_.forward(context, k_heads, k_heads);
+  }
+  rope(context,
+       {.x = by_heads(qk, heads + kv_heads, dim), .cos = step.rotary.cos, .sin = step.rotary.sin});
+  kv_write(context, {.k = k_heads,
+                     .v = by_heads(v, kv_heads, dim),
+                     .slot_mapping = step.slot_mapping,
+                     .cache = cache});
+  attention(context, {.q = q_heads,
+                      .cache = cache,
+                      .problem = step.problem,
+                      .plan = &plan,
+                      .sliding_window = config_.sliding_window,
+                      .scale = 1.0F / std::sqrt(static_cast<float>(dim)),
+                      .out = by_heads(out, heads, dim)});
+}
+
+void Attention::project(ExecContext& context, const ConstTensorView& attended,
+                        const TensorView& residual) const {
+  o_.forward(context, attended, residual, /*accumulate=*/true);
+}
+
+size_t Attention::workspace_bytes(int64_t max_tokens, int64_t max_sequences,
+                                  const AttentionConfig& config, DType dtype, int num_threads) {
+  const int64_t q_size = int64_t{config.num_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  const size_t attend =
+      scratch_bytes(max_tokens * (q_size + kv_size), DType::kFloat32) +
+      scratch_bytes(max_tokens * kv_size, dtype) +
+      std::max(linear_workspace_bytes(max_tokens, config.hidden_size, num_threads),
+               attention_workspace_bytes(max_tokens, max_sequences, config.num_heads,
+                                         config.num_kv_heads, config.head_dim, num_threads));
+  return std::max(attend, linear_workspace_bytes(max_tokens, q_size, num_threads));
+}
+
+}  // namespace miniinfer

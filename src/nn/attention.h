@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+
+#include "miniinfer/ops/attention.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "nn/rotary.h"
+
+namespace miniinfer {
+
+struct AttentionConfig {
+  int64_t hidden_size = 0;
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int sliding_window = 0;  // 0 is full attention
+  bool qkv_bias = false;
+  bool output_bias = false;
+  bool qk_norm = false;
+  double norm_eps = 1e-6;
+};
+
+// What all attention layers of a step share.
+struct AttentionStep {
+  AttentionProblem problem;
+  ConstTensorView slot_mapping;  // [T] int32
+  RotaryEmbedding::Tables rotary;
+};
+
+// Grouped-query self-attention over the paged cache, with optional biases and RMS norms on the
+// heads of q and k.
+class Attention {
+ public:
+  Attention(WeightLoader& loader, const std::string& prefix, const AttentionConfig& config);
+
+  // Caches the keys and values of x [T, hidden] and writes each token's attention to out [T,
+  // num_heads * head_dim]. `plan` was made for the step's problem and this layer's window.
+  void attend(ExecContext& context, const ConstTensorView& x, const AttentionStep& step,
+              const AttentionPlan& plan, const PagedKvCache& cache, const TensorView& out) const;
+
+  // residual [rows, hidden] float32 += o_proj(attended [rows, num_heads * head_dim]).
+  void project(ExecContext& context, const ConstTensorView& attended,
+               const TensorView& residual) const;
+
+  static size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
+                                const AttentionConfig& config, DType dtype, int num_threads);
+
+ private:
+  AttentionConfig config_;
+  Linear q_, k_, v_, o_;
+  RmsNorm q_norm_, k_norm_;
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+
+#include "miniinfer/ops/linear.h"
+#include "nn/weight_loader.h"
+
+namespace miniinfer {
+
+// One projection of a checkpoint: PREFIX.weight [out, in] and, when it has one, PREFIX.bias [out].
+class Linear {
+ public:
+  Linear() = default;
+  Linear(WeightLoader& loader, const std::string& prefix, int64_t in, int64_t out, bool has_bias)
+      : weight_(loader.matrix(prefix + ".weight", out, in)) {
+    if (has_bias) bias_ = loader.vector(prefix + ".bias", out);
+  }
+  // Over a weight that another layer owns (tied embeddings).
+  explicit Linear(ConstTensorView weight) : weight_(weight) {}
+
+  // For a group of projections of the same x in one parallel region.
+  LinearArgs args(const ConstTensorView& x, const TensorView& out, bool accumulate = false) const {
+    return {.x = x, .weight = weight_, .bias = bias_, .out = out, .accumulate = accumulate};
+  }
+  void forward(ExecContext& context, const ConstTensorView& x, const TensorView& out,
+               bool accumulate = false) const {
+    linear(context, args(x, out, accumulate));
+  }
+
+ private:
+  ConstTensorView weight_;
+  ConstTensorView bias_;
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,74 @@
+#include "nn/weight_loader.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/thread_pool.h"
+#include "tensor/numeric.h"
+
+namespace miniinfer {
+namespace {
+
+void convert(const ConstTensorView& from, TensorView to) {
+  // Loading runs before there is an engine with threads; a team costs 50 us, a converted model
+  // seconds.
+  constexpr int64_t kGrain = 1 << 16;
+  ThreadPool pool(from.num_elements() > kGrain ? available_cpus() : 1);
+  dispatch_float(from.dtype(), [&](auto source) {
+    dispatch_float(to.dtype(), [&](auto target) {
+      using Source = decltype(source);
+      using Target = decltype(target);
+      pool.parallel_for(from.num_elements(), kGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          to.data<Target>()[i] = from_float<Target>(to_float(from.data<Source>()[i]));
+      });
+    });
+  });
+}
+
+}  // namespace
+
+WeightLoader::WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype)
+    : store_(std::move(store)), activation_dtype_(activation_dtype) {}
+WeightLoader::~WeightLoader() = default;
+WeightLoader::WeightLoader(WeightLoader&&) noexcept = default;
+
+ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
+  const ConstTensorView view = store_->get(name, shape);
+  const DType dtype = view.dtype();
+  require(dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16,
+          ErrorCode::kUnsupported,
+          "{}: dtype {} is not supported; known: float32, float16, bfloat16", name,
+          dtype_name(dtype));
+  used_.insert(name);
+  return view;
+}
+
+ConstTensorView WeightLoader::matrix(const std::string& name, int64_t rows, int64_t columns) {
+  const ConstTensorView stored = get(name, {rows, columns});
+  if (!needs_conversion(stored.dtype(), activation_dtype_)) return stored;
+  converted_.push_back(std::make_unique<Tensor>(stored.shape(), activation_dtype_));
+  convert(stored, *converted_.back());
+  store_->release(stored);
+  return converted_.back()->view();
+}
+
+ConstTensorView WeightLoader::table(const std::string& name, int64_t rows, int64_t columns) {
+  return get(name, {rows, columns});
+}
+
+ConstTensorView WeightLoader::vector(const std::string& name, int64_t size) {
+  return get(name, {size});
+}
+
+void WeightLoader::prefetch() const {
+  if (converted_.empty()) store_->prefetch();
+}
+
+std::vector<std::string> WeightLoader::unused() const {
+  std::vector<std::string> names = store_->names();
+  std::erase_if(names, [&](const std::string& name) { return used_.contains(name); });
+  return names;
+}
+
+}  // namespace miniinfer

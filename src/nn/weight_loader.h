@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "miniinfer/tensor.h"
+#include "weights/weight_store.h"
+
+namespace miniinfer {
+
+// Hands the layers their weights out of a store. With float32 activations every stored dtype is
+// used in place; with 16-bit activations a matrix in another dtype is converted once, here.
+class WeightLoader {
+ public:
+  WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype);
+  ~WeightLoader();
+  WeightLoader(WeightLoader&&) noexcept;
+
+  // Throw Error data_corrupt when the tensor is missing, has another shape, or is of no
+  // floating-point type.
+  ConstTensorView matrix(const std::string& name, int64_t rows, int64_t columns);
+  ConstTensorView table(const std::string& name, int64_t rows,
+                        int64_t columns);                         // in place whatever its dtype
+  ConstTensorView vector(const std::string& name, int64_t size);  // in place whatever its dtype
+
+  DType activation_dtype() const { return activation_dtype_; }
+  // Starts to map the weights ahead of their first use, unless converted copies took their place.
+  void prefetch() const;
+  // Names of the store that were not asked for.
+  std::vector<std::string> unused() const;
+
+ private:
+  ConstTensorView get(const std::string& name, const Shape& shape);
+
+  std::shared_ptr<const WeightStore> store_;
+  DType activation_dtype_;
+  std::unordered_set<std::string> used_;
+  std::vector<std::unique_ptr<Tensor>> converted_;
+};
+
+// Whether matrix() converts a tensor stored as `stored`.
+inline bool needs_conversion(DType stored, DType activation_dtype) {
+  return activation_dtype != DType::kFloat32 && stored != activation_dtype;
+}
+
+}  // namespace miniinfer
