@@ -8,10 +8,12 @@ namespace miniinfer {
 
 BlockPool::BlockPool(int64_t num_blocks) {
   require(num_blocks >= 1 && num_blocks <= std::numeric_limits<BlockId>::max(),
-          ErrorCode::kInvalidArgument, "kv cache: {} blocks are not between 1 and 2^31 - 1", num_blocks);
+          ErrorCode::kInvalidArgument, "kv cache: {} blocks are not between 1 and 2^31 - 1",
+          num_blocks);
   holders_.resize(num_blocks);
   free_.reserve(num_blocks);
-  for (int64_t block = num_blocks - 1; block >= 0; --block) free_.push_back(static_cast<BlockId>(block));
+  for (int64_t block = num_blocks - 1; block >= 0; --block)
+    free_.push_back(static_cast<BlockId>(block));
 }
 
 BlockId BlockPool::allocate() {

@@ -8,8 +8,8 @@ namespace miniinfer {
 using BlockId = int32_t;
 inline constexpr BlockId kNoBlock = -1;
 
-// The ids of a device's KV blocks with a count of holders each: sequences, and the prefix tree. Allocation and release
-// are O(1) and take no memory. Not thread-safe: one thread owns it.
+// The ids of a device's KV blocks with a count of holders each: sequences, and the prefix tree.
+// Allocation and release are O(1) and take no memory. Not thread-safe: one thread owns it.
 class BlockPool {
  public:
   explicit BlockPool(int64_t num_blocks);
@@ -27,7 +27,8 @@ class BlockPool {
 
  private:
   std::vector<int32_t> holders_;
-  std::vector<BlockId> free_;  // a stack: the block released last is warm in the caches and goes out first
+  std::vector<BlockId>
+      free_;  // a stack: the block released last is warm in the caches and goes out first
   int64_t num_holds_ = 0;
 };
 

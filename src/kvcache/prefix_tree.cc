@@ -35,7 +35,9 @@ RootId PrefixTree::open_root(std::string_view key) {
   return entry->second;
 }
 
-void PrefixTree::close_root(RootId root) { drop_root_use(root); }
+void PrefixTree::close_root(RootId root) {
+  drop_root_use(root);
+}
 
 void PrefixTree::drop_root_use(RootId root) {
   MI_CHECK(roots_[root].uses > 0);
@@ -60,7 +62,8 @@ uint32_t PrefixTree::hash_of(RootId root, BlockId parent, std::span<const int32_
 bool PrefixTree::matches(BlockId node, RootId root, BlockId parent,
                          std::span<const int32_t> tokens) const {
   return nodes_[node].root == root && nodes_[node].parent == parent &&
-         std::memcmp(&tokens_[int64_t{node} * block_size_], tokens.data(), tokens.size_bytes()) == 0;
+         std::memcmp(&tokens_[int64_t{node} * block_size_], tokens.data(), tokens.size_bytes()) ==
+             0;
 }
 
 BlockId PrefixTree::find(RootId root, BlockId parent, std::span<const int32_t> tokens) const {

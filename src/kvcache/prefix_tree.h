@@ -13,13 +13,15 @@ namespace miniinfer {
 
 using RootId = int32_t;
 
-// Remembers which blocks hold which token prefixes. A node is one full block of tokens below its parent block or a
-// root, and is named by the block that holds it. Children are found through a keyed hash and their tokens compared, so
-// two prefixes never meet; roots separate what must not be shared (cache salts, adapters).
+// Remembers which blocks hold which token prefixes. A node is one full block of tokens below its
+// parent block or a root, and is named by the block that holds it. Children are found through a
+// keyed hash and their tokens compared, so two prefixes never meet; roots separate what must not be
+// shared (cache salts, adapters).
 //
-// Every block of a sequence passes through retain() and release() here. A block that only the tree holds is evictable,
-// the least recently released first. Two rules make the oldest evictable node a leaf, so that eviction is O(1):
-// who holds a node holds its ancestors too, and releases the deepest first.
+// Every block of a sequence passes through retain() and release() here. A block that only the tree
+// holds is evictable, the least recently released first. Two rules make the oldest evictable node a
+// leaf, so that eviction is O(1): who holds a node holds its ancestors too, and releases the
+// deepest first.
 //
 // All storage is sized at construction by the pool; opening a root is the only call that allocates.
 class PrefixTree {
@@ -30,17 +32,20 @@ class PrefixTree {
   RootId open_root(std::string_view key);
   void close_root(RootId root);
 
-  // The child of `parent` (kNoBlock: of the root) that holds `tokens` [block_size], or kNoBlock. Takes no hold.
+  // The child of `parent` (kNoBlock: of the root) that holds `tokens` [block_size], or kNoBlock.
+  // Takes no hold.
   BlockId find(RootId root, BlockId parent, std::span<const int32_t> tokens) const;
 
-  // Makes `block`, held by the caller, a node. When an equal node is there already, the caller's hold moves to it and
-  // `block` is released. Returns the node's block. `parent` must be a node that the caller holds.
+  // Makes `block`, held by the caller, a node. When an equal node is there already, the caller's
+  // hold moves to it and `block` is released. Returns the node's block. `parent` must be a node
+  // that the caller holds.
   BlockId insert(RootId root, BlockId parent, std::span<const int32_t> tokens, BlockId block);
 
   void retain(BlockId block);
   void release(BlockId block);
 
-  // A block held once, evicting the oldest cached one when none is free; kNoBlock when there is neither.
+  // A block held once, evicting the oldest cached one when none is free; kNoBlock when there is
+  // neither.
   BlockId allocate();
 
   bool contains(BlockId block) const { return nodes_[block].root >= 0; }
@@ -52,7 +57,7 @@ class PrefixTree {
 
  private:
   struct Node {
-    RootId root = -1;            // -1: not in the tree
+    RootId root = -1;  // -1: not in the tree
     BlockId parent = kNoBlock;
     BlockId next_in_bucket = kNoBlock;
     BlockId older = kNoBlock, newer = kNoBlock;  // neighbours among the evictable

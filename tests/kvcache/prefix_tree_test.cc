@@ -1,12 +1,12 @@
 #include "kvcache/prefix_tree.h"
 
-#include <gtest/gtest.h>
-
 #include <map>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace miniinfer {
 namespace {
@@ -20,7 +20,8 @@ struct Path {
   std::vector<BlockId> blocks;
 };
 
-Path take(PrefixTree& tree, std::string_view key, std::vector<int32_t> tokens, int* hits = nullptr) {
+Path take(PrefixTree& tree, std::string_view key, std::vector<int32_t> tokens,
+          int* hits = nullptr) {
   Path path{tree.open_root(key), std::move(tokens), {}};
   BlockId parent = kNoBlock;
   int found = 0;
@@ -43,7 +44,8 @@ Path take(PrefixTree& tree, std::string_view key, std::vector<int32_t> tokens, i
 }
 
 void drop(PrefixTree& tree, Path& path) {
-  for (auto block = path.blocks.rbegin(); block != path.blocks.rend(); ++block) tree.release(*block);
+  for (auto block = path.blocks.rbegin(); block != path.blocks.rend(); ++block)
+    tree.release(*block);
   path.blocks.clear();
   tree.close_root(path.root);
 }
