@@ -12,6 +12,7 @@ else()
   endif()
 endif()
 include(Highway)
+include(RustText)
 
 # fmt and spdlog are used header-only, so that nothing shared is linked.
 add_library(mi_fmt INTERFACE)

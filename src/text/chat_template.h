@@ -32,6 +32,7 @@ class ChatTemplate {
   std::string render(const ChatRenderArgs& args) const;
 
  private:
+  friend std::vector<int32_t> encode_chat(const Tokenizer&, const ChatTemplate&, const ChatRenderArgs&, std::string*);
   struct Impl;
   explicit ChatTemplate(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

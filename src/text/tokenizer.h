@@ -39,6 +39,8 @@ class Tokenizer {
 
  private:
   friend class Detokenizer;
+  friend std::vector<int32_t> encode_chat(const Tokenizer&, const class ChatTemplate&, const struct ChatRenderArgs&,
+                                          std::string*);
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -1,0 +1,14 @@
+//! Tokenizers and chat templates for MiniInfer. Everything outside Rust goes through the C ABI in `ffi_*.rs`; the
+//! declarations are in `include/miniinfer_text.h`.
+
+mod decode;
+mod failure;
+mod ffi;
+mod ffi_template;
+mod ffi_tokenizer;
+mod load;
+mod pre_tokenize;
+mod python_json;
+mod template;
+mod tokenizer;
+mod tokenizer_config;
