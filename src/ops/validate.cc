@@ -4,15 +4,48 @@ namespace miniinfer {
 
 void require_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
                    std::initializer_list<int64_t> expected) {
-  require(view.defined(), ErrorCode::kInvalidArgument, "{}: {} is missing", op, name);
+  if (!view.defined()) fail(ErrorCode::kInvalidArgument, "{}: {} is missing", op, name);
   bool same = view.rank() == static_cast<int>(expected.size());
   int axis = 0;
   for (int64_t dim : expected) {
     same = same && (dim == -1 || view.dim(axis) == dim);
     ++axis;
   }
-  require(same, ErrorCode::kInvalidArgument, "{}: {} is {}, expected {}", op, name, view.to_string(),
-          Shape(expected).to_string());
+  if (!same)
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected {}", op, name, view.to_string(),
+         Shape(expected).to_string());
+}
+
+void require_same_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
+                        const ConstTensorView& other) {
+  if (!view.defined()) fail(ErrorCode::kInvalidArgument, "{}: {} is missing", op, name);
+  if (view.rank() == 0 || !(view.shape() == other.shape()))
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected shape {} of at least one axis", op, name,
+         view.to_string(), other.shape().to_string());
+}
+
+void require_float(std::string_view op, std::string_view name, const ConstTensorView& view) {
+  const DType dtype = view.dtype();
+  if (dtype != DType::kFloat32 && dtype != DType::kFloat16 && dtype != DType::kBFloat16)
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected float32, float16 or bfloat16", op, name,
+         view.to_string());
+}
+
+void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view, DType dtype) {
+  if (view.dtype() != dtype)
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected {}", op, name, view.to_string(),
+         dtype_name(dtype));
+}
+
+void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view) {
+  if (view.rank() == 0 || (view.dim(-1) > 1 && view.stride(-1) != 1))
+    fail(ErrorCode::kInvalidArgument, "{}: the last axis of {} ({}) is not contiguous", op, name,
+         view.to_string());
+}
+
+void require_cpu(std::string_view op, const ExecContext& context) {
+  if (context.device().type != DeviceType::kCpu)
+    fail(ErrorCode::kUnsupported, "{}: this build runs it on a CPU only", op);
 }
 
 }  // namespace miniinfer

@@ -4,12 +4,31 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "miniinfer/context.h"
 #include "miniinfer/tensor.h"
 
 namespace miniinfer {
 
-// Throws Error invalid_argument unless `view` is defined and has the given shape; -1 accepts any extent.
+// All of these throw Error invalid_argument with the operator, the argument and the reason, and format nothing
+// when the argument is right: a call on one short row takes some 100 ns, a formatted shape alone 300.
+
+// `view` is defined and has the given shape; -1 accepts any extent.
 void require_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
                    std::initializer_list<int64_t> expected);
+
+// `view` is defined, of at least one axis, and the same shape as `other`.
+void require_same_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
+                        const ConstTensorView& other);
+
+// `view` is float32, float16 or bfloat16.
+void require_float(std::string_view op, std::string_view name, const ConstTensorView& view);
+
+void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view, DType dtype);
+
+// The last axis of `view` is contiguous.
+void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);
+
+// The context runs on a device that the operator is built for.
+void require_cpu(std::string_view op, const ExecContext& context);
 
 }  // namespace miniinfer

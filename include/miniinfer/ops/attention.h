@@ -52,14 +52,16 @@ struct AttentionPlan {
     int32_t sequence, kv_head;
     int32_t query_begin, query_end;      // rows within the sequence
     int32_t context_begin, context_end;  // cached tokens looked at
-    int32_t partial;                     // index of the partial result, or -1 when the task writes the output
+    int32_t partial;  // where its first partial result begins, or -1 when the task writes the output
   };
   struct Merge {
     int32_t sequence, kv_head, query_begin, query_end, first_partial, num_partials;
   };
   std::vector<Task> tasks;    // longest first
-  std::vector<Merge> merges;  // combine split contexts
+  std::vector<Merge> merges;  // combine split contexts, whose every segment of fixed length is a partial result
   int64_t partial_floats = 0;
+  int64_t nanoseconds = 0;    // estimate for one thread: short steps are not worth waking the others
+  std::vector<Task> rows;     // scratch of plan_attention
 };
 
 // `sliding_window` > 0 limits a query at position p to keys in (p - sliding_window, p]; 0 is full causal attention.

@@ -1,0 +1,32 @@
+#include "miniinfer/ops/activation.h"
+
+#include "ops/cpu/kernels.h"
+#include "ops/validate.h"
+
+namespace miniinfer {
+
+void activation(ExecContext& context, const ActivationArgs& args) {
+  constexpr auto kOp = "activation";
+  require_cpu(kOp, context);
+  require_same_shape(kOp, "out", args.out, args.x);
+  require_same_shape(kOp, "x", args.x, args.out);
+  require_float(kOp, "x", args.x);
+  require_float(kOp, "out", args.out);
+  require_unit_stride(kOp, "x", args.x);
+  require_unit_stride(kOp, "out", args.out);
+  if (args.other.defined()) {
+    require_same_shape(kOp, "other", args.other, args.x);
+    require_float(kOp, "other", args.other);
+    require_unit_stride(kOp, "other", args.other);
+  }
+  switch (args.kind) {
+    case Activation::kSilu:
+    case Activation::kGelu:
+    case Activation::kGeluTanh:
+    case Activation::kRelu: break;
+    default: fail(ErrorCode::kInvalidArgument, "activation: kind {} is unknown", static_cast<int>(args.kind));
+  }
+  cpu::activation(context, args);
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,145 @@
+#include "miniinfer/ops/norm.h"
+
+#include "base/thread_pool.h"
+#include "ops/cpu/convert.h"
+#include "ops/cpu/kernels.h"
+#include "ops/cpu/row_params.h"
+#include "ops/rows.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/norm.cc"
+#include "ops/cpu/highway_targets.h"
+// After the targets.
+#include <hwy/foreach_target.h>
+// After Highway.
+#include "ops/cpu/vec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace miniinfer::cpu::HWY_NAMESPACE {
+
+// The row to normalize as float32: x, or residual after residual += x.
+template <typename T>
+HWY_INLINE const float* add_residual(const T* x, float* residual, int64_t n) {
+  const FloatTag d;
+  for_vectors(d, n, [&](int64_t i, int64_t count) HWY_ATTR {
+    const auto sum = hn::Add(load_part(d, residual + i, count), load_part(d, x + i, count));
+    store_part(d, sum, residual + i, count);
+  });
+  return residual;
+}
+
+HWY_INLINE const float* input_row(const NormRow& p, const void* x, float* residual, float* buffer) {
+  if (residual == nullptr) return as_float(p.x_dtype, x, buffer, p.width);
+  if (p.x_dtype == DType::kFloat32) return add_residual(static_cast<const float*>(x), residual, p.width);
+  if (p.x_dtype == DType::kFloat16) return add_residual(static_cast<const Float16*>(x), residual, p.width);
+  return add_residual(static_cast<const BFloat16*>(x), residual, p.width);
+}
+
+// Sum over the row of term(x[i]), in an order that depends on the width alone. Lanes past the end must give 0.
+template <class Term>
+HWY_INLINE float row_sum(const float* x, int64_t n, Term&& term) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    sum0 = term(hn::LoadU(d, x + i), sum0);
+    sum1 = term(hn::LoadU(d, x + i + lanes), sum1);
+    sum2 = term(hn::LoadU(d, x + i + 2 * lanes), sum2);
+    sum3 = term(hn::LoadU(d, x + i + 3 * lanes), sum3);
+  }
+  for (; i + lanes <= n; i += lanes) sum0 = term(hn::LoadU(d, x + i), sum0);
+  if (i < n) {
+    const auto count = static_cast<size_t>(n - i);
+    sum1 = hn::IfThenElse(hn::FirstN(d, count), term(hn::LoadN(d, x + i, count), sum1), sum1);
+  }
+  return hn::ReduceSum(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)));
+}
+
+// out = (x - mean) * inverse * weight + bias, weight and bias optional.
+template <typename T>
+HWY_INLINE void scale_row(const NormRow& p, const float* x, float mean, float inverse, T* out) {
+  const FloatTag d;
+  const auto vmean = hn::Set(d, mean), vinverse = hn::Set(d, inverse);
+  for_vectors(d, p.width, [&](int64_t i, int64_t count) HWY_ATTR {
+    auto value = hn::Mul(hn::Sub(load_part(d, x + i, count), vmean), vinverse);
+    if (p.weight != nullptr) value = hn::Mul(value, load_part(d, p.weight + i, count));
+    if (p.bias != nullptr) value = hn::Add(value, load_part(d, p.bias + i, count));
+    store_part(d, value, out + i, count);
+  });
+}
+
+HWY_INLINE void write_row(const NormRow& p, const float* x, float mean, float inverse, void* out) {
+  if (p.out_dtype == DType::kFloat32) return scale_row(p, x, mean, inverse, static_cast<float*>(out));
+  if (p.out_dtype == DType::kFloat16) return scale_row(p, x, mean, inverse, static_cast<Float16*>(out));
+  scale_row(p, x, mean, inverse, static_cast<BFloat16*>(out));
+}
+
+HWY_INLINE float inverse_root(float value) {
+  const hn::CappedTag<float, 1> d1;
+  return hn::GetLane(hn::Div(hn::Set(d1, 1.0F), hn::Sqrt(hn::Set(d1, value))));
+}
+
+void rms_norm_row(const NormRow& p, const void* x, float* residual, float* buffer, void* out) {
+  const float* row = input_row(p, x, residual, buffer);
+  const auto square = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::MulAdd(v, v, sum); };
+  const float mean_square = row_sum(row, p.width, square) / static_cast<float>(p.width);
+  write_row(p, row, 0.0F, inverse_root(mean_square + p.eps), out);
+}
+
+void layer_norm_row(const NormRow& p, const void* x, float* residual, float* buffer, void* out) {
+  const float* row = input_row(p, x, residual, buffer);
+  const auto add = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::Add(sum, v); };
+  const float mean = row_sum(row, p.width, add) / static_cast<float>(p.width);
+  const auto vmean = hn::Set(FloatTag(), mean);
+  const auto deviation = [vmean](FloatVec v, FloatVec sum) HWY_ATTR {
+    const auto centred = hn::Sub(v, vmean);
+    return hn::MulAdd(centred, centred, sum);
+  };
+  const float variance = row_sum(row, p.width, deviation) / static_cast<float>(p.width);
+  write_row(p, row, mean, inverse_root(variance + p.eps), out);
+}
+
+}  // namespace miniinfer::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace miniinfer::cpu {
+
+HWY_EXPORT(rms_norm_row);
+HWY_EXPORT(layer_norm_row);
+
+namespace {
+
+using RowFn = void (*)(const NormRow&, const void*, float*, float*, void*);
+
+template <typename Args>
+void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, RowFn row_fn) {
+  const Workspace::Scope scope(context.workspace());
+  const int64_t width = args.x.dim(-1);
+  if (width == 0) return;
+  const NormRow row{args.x.dtype(), args.out.dtype(), vector_as_float(context, args.weight),
+                    vector_as_float(context, bias), width, args.eps};
+  const bool convert = !args.residual.defined() && args.x.dtype() != DType::kFloat32;
+  float* buffers = convert ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
+  std::atomic<int> next_buffer{0};
+  const Rows x(args.x), residual(args.residual), out(args.out);
+  context.pool().parallel_for(row_count(args.x), row_grain(width), [&](int64_t begin, int64_t end) {
+    float* buffer = convert ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed) : nullptr;
+    for (int64_t i = begin; i < end; ++i)
+      row_fn(row, x.row(i), residual.defined() ? residual.at<float>(i) : nullptr, buffer, out.row(i));
+  });
+}
+
+}  // namespace
+
+void rms_norm(ExecContext& context, const RmsNormArgs& args) {
+  norm(context, args, ConstTensorView(), HWY_DYNAMIC_POINTER(rms_norm_row));
+}
+
+void layer_norm(ExecContext& context, const LayerNormArgs& args) {
+  norm(context, args, args.bias, HWY_DYNAMIC_POINTER(layer_norm_row));
+}
+
+}  // namespace miniinfer::cpu
+#endif

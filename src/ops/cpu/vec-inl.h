@@ -1,0 +1,169 @@
+// Vectors of float32 over storage of any float dtype, and elementary functions on them. Compiled once for each
+// instruction set: include it between hwy/foreach_target.h and HWY_BEFORE_NAMESPACE of an operator's file.
+#if defined(MINIINFER_OPS_CPU_VEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MINIINFER_OPS_CPU_VEC_INL_H_
+#undef MINIINFER_OPS_CPU_VEC_INL_H_
+#else
+#define MINIINFER_OPS_CPU_VEC_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "tensor/numeric.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace miniinfer::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <typename T>
+struct HwyType;
+template <>
+struct HwyType<float> {
+  using type = float;
+};
+template <>
+struct HwyType<Float16> {
+  using type = hwy::float16_t;
+};
+template <>
+struct HwyType<BFloat16> {
+  using type = hwy::bfloat16_t;
+};
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<FloatTag>;
+
+template <class D, typename T>
+HWY_INLINE hn::Vec<D> load_float(D d, const T* from) {
+  if constexpr (sizeof(T) == 4) {
+    return hn::LoadU(d, from);
+  } else {
+    using H = typename HwyType<T>::type;
+    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<H, D>(), reinterpret_cast<const H*>(from)));
+  }
+}
+
+// Reads `count` < Lanes(d) elements; the other lanes are zero.
+template <class D, typename T>
+HWY_INLINE hn::Vec<D> load_float_n(D d, const T* from, size_t count) {
+  if constexpr (sizeof(T) == 4) {
+    return hn::LoadN(d, from, count);
+  } else {
+    using H = typename HwyType<T>::type;
+    return hn::PromoteTo(d, hn::LoadN(hn::Rebind<H, D>(), reinterpret_cast<const H*>(from), count));
+  }
+}
+
+template <class D, typename T>
+HWY_INLINE void store_float(D d, hn::Vec<D> value, T* to) {
+  if constexpr (sizeof(T) == 4) {
+    hn::StoreU(value, d, to);
+  } else {
+    using H = typename HwyType<T>::type;
+    const hn::Rebind<H, D> dh;
+    hn::StoreU(hn::DemoteTo(dh, value), dh, reinterpret_cast<H*>(to));
+  }
+}
+
+template <class D, typename T>
+HWY_INLINE void store_float_n(D d, hn::Vec<D> value, T* to, size_t count) {
+  if constexpr (sizeof(T) == 4) {
+    hn::StoreN(value, d, to, count);
+  } else {
+    using H = typename HwyType<T>::type;
+    const hn::Rebind<H, D> dh;
+    hn::StoreN(hn::DemoteTo(dh, value), dh, reinterpret_cast<H*>(to), count);
+  }
+}
+
+// Calls body(offset, count) over [0, n) in vectors: count is Lanes(d), or less in the last call.
+template <class D, class Body>
+HWY_INLINE void for_vectors(D d, int64_t n, Body&& body) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) body(i, lanes);
+  if (i < n) body(i, n - i);
+}
+
+template <class D, typename T>
+HWY_INLINE hn::Vec<D> load_part(D d, const T* from, int64_t count) {
+  return count == static_cast<int64_t>(hn::Lanes(d)) ? load_float(d, from)
+                                                     : load_float_n(d, from, static_cast<size_t>(count));
+}
+
+template <class D, typename T>
+HWY_INLINE void store_part(D d, hn::Vec<D> value, T* to, int64_t count) {
+  if (count == static_cast<int64_t>(hn::Lanes(d))) {
+    store_float(d, value, to);
+  } else {
+    store_float_n(d, value, to, static_cast<size_t>(count));
+  }
+}
+
+template <typename From, typename To>
+HWY_INLINE void convert(const From* from, To* to, int64_t n) {
+  const FloatTag d;
+  for_vectors(d, n, [&](int64_t i, int64_t count) HWY_ATTR {
+    store_part(d, load_part(d, from + i, count), to + i, count);
+  });
+}
+
+// A row as float32: `from` itself when it is that already, otherwise converted into `buffer`.
+HWY_INLINE const float* as_float(DType dtype, const void* from, float* buffer, int64_t n) {
+  if (dtype == DType::kFloat32) return static_cast<const float*>(from);
+  if (dtype == DType::kFloat16) convert(static_cast<const Float16*>(from), buffer, n);
+  if (dtype == DType::kBFloat16) convert(static_cast<const BFloat16*>(from), buffer, n);
+  return buffer;
+}
+
+// 2^n as a factor, from n + 1.5 * 2^23 + 127 in float: the low bits of that sum are the biased exponent.
+constexpr float kExponentMagic = 12582912.0F + 127.0F;
+
+// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127 (-infinity included); NaN stays NaN. Largest relative
+// error 1e-7: minimax polynomial of degree 6 on [-1/2, 1/2] with a fixed constant term.
+template <class D>
+HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
+  x = hn::Max(hn::Set(d, -127.0F), x);
+  const auto magic = hn::Set(d, kExponentMagic);
+  const auto shifted = hn::Add(x, magic);
+  const auto f = hn::Sub(x, hn::Sub(shifted, magic));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(hn::RebindToUnsigned<D>(), shifted)));
+  auto p = hn::MulAdd(hn::Set(d, 1.5353362e-4F), f, hn::Set(d, 1.33988739e-3F));
+  p = hn::MulAdd(p, f, hn::Set(d, 9.61843692e-3F));
+  p = hn::MulAdd(p, f, hn::Set(d, 5.55033237e-2F));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.40226477e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 6.93147182e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.0F));
+  return hn::Mul(p, power);
+}
+
+// e^x: 0 below -87.33 (subnormal results are flushed), infinity above 88.72, NaN stays NaN; elsewhere within 2 ulp.
+template <class D>
+HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
+  const hn::RebindToUnsigned<D> du;
+  x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -88.0F), x));
+  const auto magic = hn::Set(d, 12582912.0F);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504F), magic);
+  const auto n = hn::Sub(shifted, magic);
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
+  auto p = hn::MulAdd(hn::Set(d, 1.38436444e-3F), r, hn::Set(d, 8.37416295e-3F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.16680016e-2F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.66664317e-1F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.99999940e-1F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  // 2^n in two factors of half the exponent, so that n = 128 reaches the largest finite numbers and infinity.
+  const auto bits = hn::BitCast(hn::RebindToSigned<D>(), hn::Sub(hn::BitCast(du, shifted), hn::Set(du, 0x4B400000)));
+  const auto half = hn::ShiftRight<1>(bits);
+  const auto bias = hn::Set(hn::RebindToSigned<D>(), 127);
+  const auto low = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const auto high = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(bits, half), bias)));
+  const auto result = hn::Mul(hn::Mul(p, low), high);
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.33F)), result);
+}
+
+}  // namespace miniinfer::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,28 @@
+#include "miniinfer/ops/embedding.h"
+
+#include "ops/cpu/kernels.h"
+#include "ops/validate.h"
+
+namespace miniinfer {
+
+void embedding(ExecContext& context, const EmbeddingArgs& args) {
+  constexpr auto kOp = "embedding";
+  require_cpu(kOp, context);
+  require_shape(kOp, "ids", args.ids, {-1});
+  require_dtype(kOp, "ids", args.ids, DType::kInt32);
+  require_shape(kOp, "table", args.table, {-1, -1});
+  require_shape(kOp, "out", args.out, {args.ids.dim(0), args.table.dim(1)});
+  require_float(kOp, "table", args.table);
+  require_float(kOp, "out", args.out);
+  require_unit_stride(kOp, "ids", args.ids);
+  require_unit_stride(kOp, "table", args.table);
+  require_unit_stride(kOp, "out", args.out);
+  const int32_t* ids = args.ids.data<int32_t>();
+  for (int64_t t = 0; t < args.ids.dim(0); ++t)
+    if (ids[t] < 0 || ids[t] >= args.table.dim(0))
+      fail(ErrorCode::kInvalidArgument, "embedding: ids[{}] is {}, outside the table of {} rows", t, ids[t],
+           args.table.dim(0));
+  cpu::embedding(context, args);
+}
+
+}  // namespace miniinfer

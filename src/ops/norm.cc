@@ -1,0 +1,52 @@
+#include "miniinfer/ops/norm.h"
+
+#include <cmath>
+
+#include "ops/cpu/kernels.h"
+#include "ops/validate.h"
+
+namespace miniinfer {
+namespace {
+
+template <typename Args>
+void validate(const char* op, ExecContext& context, const Args& args) {
+  require_cpu(op, context);
+  require_same_shape(op, "out", args.out, args.x);
+  require_same_shape(op, "x", args.x, args.out);
+  require_float(op, "x", args.x);
+  require_float(op, "out", args.out);
+  require_unit_stride(op, "x", args.x);
+  require_unit_stride(op, "out", args.out);
+  if (args.weight.defined()) {
+    require_shape(op, "weight", args.weight, {args.x.dim(-1)});
+    require_float(op, "weight", args.weight);
+    require_unit_stride(op, "weight", args.weight);
+  }
+  if (args.residual.defined()) {
+    require_same_shape(op, "residual", args.residual, args.x);
+    require_dtype(op, "residual", args.residual, DType::kFloat32);
+    require_unit_stride(op, "residual", args.residual);
+  }
+  if (!(args.eps >= 0) || std::isinf(args.eps))
+    fail(ErrorCode::kInvalidArgument, "{}: eps is {}, expected a finite number >= 0", op, args.eps);
+}
+
+}  // namespace
+
+void rms_norm(ExecContext& context, const RmsNormArgs& args) {
+  validate("rms_norm", context, args);
+  require_shape("rms_norm", "weight", args.weight, {args.x.dim(-1)});
+  cpu::rms_norm(context, args);
+}
+
+void layer_norm(ExecContext& context, const LayerNormArgs& args) {
+  validate("layer_norm", context, args);
+  if (args.bias.defined()) {
+    require_shape("layer_norm", "bias", args.bias, {args.x.dim(-1)});
+    require_float("layer_norm", "bias", args.bias);
+    require_unit_stride("layer_norm", "bias", args.bias);
+  }
+  cpu::layer_norm(context, args);
+}
+
+}  // namespace miniinfer
