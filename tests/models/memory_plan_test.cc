@@ -1,0 +1,75 @@
+#include "models/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "models/config_reader.h"
+#include "models/model_outline.h"
+#include "models/shapes.h"
+#include "support/temp_dir.h"
+#include "weights/weight_store.h"
+
+namespace miniinfer {
+namespace {
+
+TEST(ModelOutline, ListsWhatIsLoaded) {
+  const ModelOutline tiny =
+      outline_model(parse_model_config(shape_config_json("tiny")), DType::kBFloat16);
+  EXPECT_EQ(tiny.num_parameters, 5771264);
+  EXPECT_EQ(tiny.parameters.size(), 2U + 6 * 11);
+  EXPECT_EQ(tiny.parameters.front().name, "model.embed_tokens.weight");
+  const auto count = [](const char* name) {
+    return outline_model(parse_model_config(shape_config_json(name)), DType::kBFloat16)
+        .num_parameters;
+  };
+  EXPECT_EQ(count("qwen3-0.6b"), 596049920);
+  EXPECT_EQ(count("llama-3.1-8b"), 8030261248);
+}
+
+TEST(MemoryPlan, CountsWeightsCacheAndBlocks) {
+  const ModelConfig config = parse_model_config(shape_config_json("tiny"));
+  const MemoryLimits limits = {
+      .max_tokens = 64, .max_sequences = 4, .max_logit_rows = 4, .max_model_len = 100};
+  const MemoryPlan plan = plan_memory(config, DType::kBFloat16, limits);
+  EXPECT_EQ(plan.weight_bytes, 2U * 5771264);
+  EXPECT_EQ(plan.kv_bytes_per_block, 2U * 6 * 2 * 64 * 16 * 2);
+  EXPECT_EQ(plan.num_blocks, 4 * 7) << "100 tokens take 7 blocks of 16";
+  EXPECT_EQ(plan.logits_bytes, 4U * 4096 * 4);
+  EXPECT_EQ(plan.total_bytes(), plan.weight_bytes + plan.workspace_bytes + plan.logits_bytes +
+                                    28 * plan.kv_bytes_per_block);
+  EXPECT_EQ(plan_memory(config, DType::kFloat32, limits).weight_bytes, plan.weight_bytes)
+      << "bf16 is used in place";
+  MemoryLimits fixed = limits;
+  fixed.kv_cache_bytes = 10 * plan.kv_bytes_per_block + 1;
+  EXPECT_EQ(plan_memory(config, DType::kBFloat16, fixed).num_blocks, 10);
+}
+
+TEST(MemoryPlan, CountsConvertedWeights) {
+  ModelConfig config = parse_model_config(shape_config_json("tiny"));
+  config.checkpoint_dtype = DType::kFloat32;
+  const int64_t norms = 6 * (2 * 256 + 2 * 64) + 256;
+  EXPECT_EQ(plan_memory(config, DType::kBFloat16, {}).weight_bytes,
+            2U * (5771264 - norms) + 4U * norms);
+  config.tie_word_embeddings = false;
+  const int64_t table = 4096 * 256;  // read by rows, so it stays as it is stored
+  EXPECT_EQ(plan_memory(config, DType::kBFloat16, {}).weight_bytes,
+            2U * (5771264 - norms) + 4U * (norms + table));
+}
+
+TEST(MemoryPlan, SaysWhatDoesNotFit) {
+  const ModelConfig config = parse_model_config(shape_config_json("tiny"));
+  expect_error(ErrorCode::kResourceExhausted, "weights and activations take",
+               [&] { plan_memory(config, DType::kBFloat16, {.memory_bytes = 1 << 20}); });
+  expect_error(ErrorCode::kResourceExhausted, "lower --max-model-len",
+               [&] { plan_memory(config, DType::kBFloat16, {.kv_cache_bytes = 1 << 20}); });
+}
+
+TEST(MemoryPlan, AgreesWithAStore) {
+  const ModelConfig config = parse_model_config(shape_config_json("tiny"));
+  const auto store = WeightStore::dummy(DType::kBFloat16, 0);
+  load_model(config, store, DType::kBFloat16);
+  EXPECT_EQ(plan_memory(config, DType::kBFloat16, {}, store.get()).weight_bytes,
+            store->num_bytes());
+}
+
+}  // namespace
+}  // namespace miniinfer
