@@ -158,8 +158,8 @@ void read_dense_config(const JsonView& json, const DenseDefaults& defaults, Mode
   const int64_t head_default =
       defaults.head_dim > 0 ? defaults.head_dim : config.hidden_size / config.num_heads;
   config.head_dim = static_cast<int>(json.find_integer("head_dim", 1, 1024).value_or(head_default));
-  if (config.head_dim % 8 != 0 || config.head_dim > 1024)
-    json.reject("head_dim", fmt::format("{} is not a multiple of 8 up to 1024", config.head_dim),
+  if (config.head_dim % 2 != 0 || config.head_dim > 1024)
+    json.reject("head_dim", fmt::format("{} is not an even number up to 1024", config.head_dim),
                 ErrorCode::kUnsupported);
   config.max_position_embeddings = json.integer("max_position_embeddings", 1, kMaxPosition);
   config.norm_eps = json.find_number("rms_norm_eps", 1e-30, 1.0).value_or(1e-6);

@@ -98,6 +98,7 @@ class LlamaModel : public Model {
   LlamaModel(const ModelConfig& config, std::shared_ptr<const WeightStore> weights, DType dtype)
       : config_(config),
         dtype_(dtype),
+        attention_(attention_config(config, 0)),
         weights_(std::move(weights), dtype),
         rotary_(make_rotary_embedding(config.rope, config.head_dim)) {
     load_embeddings();
@@ -118,7 +119,7 @@ class LlamaModel : public Model {
   KvCacheSpec kv_cache_spec() const override {
     return {.num_layers = config_.num_layers,
             .num_kv_heads = config_.num_kv_heads,
-            .head_dim = config_.head_dim,
+            .head_dim = attention_.padded_head_dim(),
             .block_size = 16,
             .dtype = dtype_};
   }
@@ -130,8 +131,8 @@ class LlamaModel : public Model {
     // The sum of all blocks stays float32; only what enters a GEMM is rounded.
     TensorView residual = scratch(context, {tokens, config_.hidden_size}, DType::kFloat32);
     TensorView hidden = scratch(context, {tokens, config_.hidden_size}, dtype_);
-    TensorView attended =
-        scratch(context, {tokens, int64_t{config_.num_heads} * config_.head_dim}, dtype_);
+    TensorView attended = scratch(
+        context, {tokens, int64_t{config_.num_heads} * attention_.padded_head_dim()}, dtype_);
     embedding(context, {.ids = view_of(batch.token_ids), .table = embeddings_, .out = residual});
 
     const AttentionStep step = plan_step(context, batch, cache);
@@ -160,14 +161,13 @@ class LlamaModel : public Model {
   size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
                          int num_threads) const override {
     const int64_t hidden = config_.hidden_size,
-                  q_size = int64_t{config_.num_heads} * config_.head_dim;
+                  q_size = int64_t{config_.num_heads} * attention_.padded_head_dim();
     const size_t kept = 2 * (scratch_bytes(max_tokens * hidden, DType::kFloat32) +
                              scratch_bytes(max_tokens * q_size, dtype_)) +
                         scratch_bytes(max_tokens * hidden, dtype_) +
                         rotary_.workspace_bytes(max_tokens);
     const size_t layer = std::max(
-        {Attention::workspace_bytes(max_tokens, max_sequences, attention_config(config_, 0), dtype_,
-                                    num_threads),
+        {Attention::workspace_bytes(max_tokens, max_sequences, attention_, dtype_, num_threads),
          Mlp::workspace_bytes(max_tokens, hidden, config_.intermediate_size, dtype_, num_threads),
          linear_workspace_bytes(max_tokens, hidden, num_threads)});
     return kept + layer;
@@ -203,7 +203,7 @@ class LlamaModel : public Model {
                                       .block_table_stride = batch.block_table_stride,
                                       .num_heads = config_.num_heads,
                                       .num_kv_heads = config_.num_kv_heads,
-                                      .head_dim = config_.head_dim,
+                                      .head_dim = attention_.padded_head_dim(),
                                       .block_size = cache.spec().block_size,
                                       .num_threads = context.num_threads()};
     for (size_t i = 0; i < windows_.size(); ++i)
@@ -213,6 +213,7 @@ class LlamaModel : public Model {
 
   ModelConfig config_;
   DType dtype_;
+  AttentionConfig attention_;  // the first layer's; the others differ in their windows only
   WeightLoader weights_;
   RotaryEmbedding rotary_;
   ConstTensorView embeddings_;

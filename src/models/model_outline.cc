@@ -22,6 +22,7 @@ class NotingStore : public WeightStore {
   ConstTensorView find(std::string_view name) const override {
     fail(ErrorCode::kNotFound, "{}: an outline has no weights", name);
   }
+  bool readable() const override { return false; }
   size_t num_bytes() const override { return 0; }
   bool damaged() const override { return false; }
 

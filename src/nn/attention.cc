@@ -21,16 +21,36 @@ TensorView by_heads(const TensorView& x, int64_t heads, int64_t head_dim) {
   return {x.raw(), {x.dim(0), heads, head_dim}, {x.stride(0), head_dim, 1}, x.dtype()};
 }
 
+// PREFIX.weight [heads * head_dim, in], each head padded.
+Linear load_heads(WeightLoader& loader, const std::string& prefix, int heads,
+                  const AttentionConfig& config) {
+  const int64_t dim = config.head_dim, padded = config.padded_head_dim();
+  const Linear plain(loader, prefix, config.hidden_size, heads * dim, config.qkv_bias);
+  if (dim == padded) return plain;
+  const ConstTensorView bias = plain.bias();
+  return Linear(
+      loader.pad(plain.weight(), {heads * padded, config.hidden_size}, heads, dim, padded),
+      bias.defined() ? loader.pad(bias, {heads * padded}, heads, dim, padded) : bias);
+}
+
+// PREFIX.weight [hidden, heads * head_dim], each head padded.
+Linear load_output(WeightLoader& loader, const std::string& prefix, const AttentionConfig& config) {
+  const int64_t dim = config.head_dim, padded = config.padded_head_dim(), heads = config.num_heads;
+  const Linear plain(loader, prefix, heads * dim, config.hidden_size, config.output_bias);
+  if (dim == padded) return plain;
+  return Linear(loader.pad(plain.weight(), {config.hidden_size, heads * padded},
+                           config.hidden_size * heads, dim, padded),
+                plain.bias());
+}
+
 }  // namespace
 
 Attention::Attention(WeightLoader& loader, const std::string& prefix, const AttentionConfig& config)
-    : config_(config) {
-  const int64_t q_size = int64_t{config.num_heads} * config.head_dim;
-  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
-  q_ = Linear(loader, prefix + ".q_proj", config.hidden_size, q_size, config.qkv_bias);
-  k_ = Linear(loader, prefix + ".k_proj", config.hidden_size, kv_size, config.qkv_bias);
-  v_ = Linear(loader, prefix + ".v_proj", config.hidden_size, kv_size, config.qkv_bias);
-  o_ = Linear(loader, prefix + ".o_proj", q_size, config.hidden_size, config.output_bias);
+    : config_(config),
+      q_(load_heads(loader, prefix + ".q_proj", config.num_heads, config)),
+      k_(load_heads(loader, prefix + ".k_proj", config.num_kv_heads, config)),
+      v_(load_heads(loader, prefix + ".v_proj", config.num_kv_heads, config)),
+      o_(load_output(loader, prefix + ".o_proj", config)) {
   if (config.qk_norm) {
     q_norm_ = RmsNorm(loader, prefix + ".q_norm", config.head_dim, config.norm_eps);
     k_norm_ = RmsNorm(loader, prefix + ".k_norm", config.head_dim, config.norm_eps);
@@ -42,18 +62,22 @@ void Attention::attend(ExecContext& context, const ConstTensorView& x, const Att
                        const TensorView& out) const {
   const Workspace::Scope scope(context.workspace());
   const int64_t tokens = x.dim(0), heads = config_.num_heads, kv_heads = config_.num_kv_heads,
-                dim = config_.head_dim;
+                dim = config_.padded_head_dim();
   // q and k lie side by side so that one call rotates both. They stay float32 until attention and
-  // cache take them: rounding before the norm and the rotation as well would cost a third of the
-  // bf16 error budget.
+  // cache round them, once.
   const TensorView qk = scratch(context, {tokens, (heads + kv_heads) * dim}, DType::kFloat32);
   const TensorView v = scratch(context, {tokens, kv_heads * dim}, x.dtype());
   const TensorView q = columns(qk, 0, heads * dim), k = columns(qk, heads * dim, kv_heads * dim);
   linear(context, std::array{q_.args(x, q), k_.args(x, k), v_.args(x, v)});
   const TensorView q_heads = by_heads(q, heads, dim), k_heads = by_heads(k, kv_heads, dim);
   if (config_.qk_norm) {
-    q_norm_.forward(context, q_heads, q_heads);
-    k_norm_.forward(context, k_heads, k_heads);
+    const auto without_padding = [&](const TensorView& x) {
+      return TensorView(x.raw(), {x.dim(0), x.dim(1), config_.head_dim},
+                        {x.stride(0), x.stride(1), 1}, x.dtype());
+    };
+    const TensorView q_values = without_padding(q_heads), k_values = without_padding(k_heads);
+    q_norm_.forward(context, q_values, q_values);
+    k_norm_.forward(context, k_values, k_values);
   }
   rope(context,
        {.x = by_heads(qk, heads + kv_heads, dim), .cos = step.rotary.cos, .sin = step.rotary.sin});
@@ -66,7 +90,7 @@ void Attention::attend(ExecContext& context, const ConstTensorView& x, const Att
                       .problem = step.problem,
                       .plan = &plan,
                       .sliding_window = config_.sliding_window,
-                      .scale = 1.0F / std::sqrt(static_cast<float>(dim)),
+                      .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
                       .out = by_heads(out, heads, dim)});
 }
 
@@ -77,14 +101,15 @@ void Attention::project(ExecContext& context, const ConstTensorView& attended,
 
 size_t Attention::workspace_bytes(int64_t max_tokens, int64_t max_sequences,
                                   const AttentionConfig& config, DType dtype, int num_threads) {
-  const int64_t q_size = int64_t{config.num_heads} * config.head_dim;
-  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  const int64_t q_size = int64_t{config.num_heads} * config.padded_head_dim();
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.padded_head_dim();
   const size_t attend =
       scratch_bytes(max_tokens * (q_size + kv_size), DType::kFloat32) +
       scratch_bytes(max_tokens * kv_size, dtype) +
-      std::max(linear_workspace_bytes(max_tokens, config.hidden_size, num_threads),
-               attention_workspace_bytes(max_tokens, max_sequences, config.num_heads,
-                                         config.num_kv_heads, config.head_dim, num_threads));
+      std::max(
+          linear_workspace_bytes(max_tokens, config.hidden_size, num_threads),
+          attention_workspace_bytes(max_tokens, max_sequences, config.num_heads,
+                                    config.num_kv_heads, config.padded_head_dim(), num_threads));
   return std::max(attend, linear_workspace_bytes(max_tokens, q_size, num_threads));
 }
 

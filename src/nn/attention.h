@@ -19,6 +19,10 @@ struct AttentionConfig {
   bool output_bias = false;
   bool qk_norm = false;
   double norm_eps = 1e-6;
+
+  // Width of a head in activations and cache: attention takes multiples of 8; other widths (100 in
+  // OpenLLaMA 3B) are padded by zeros in the weights.
+  int padded_head_dim() const { return (head_dim + 7) / 8 * 8; }
 };
 
 // What all attention layers of a step share.
@@ -35,11 +39,11 @@ class Attention {
   Attention(WeightLoader& loader, const std::string& prefix, const AttentionConfig& config);
 
   // Caches the keys and values of x [T, hidden] and writes each token's attention to out [T,
-  // num_heads * head_dim]. `plan` was made for the step's problem and this layer's window.
+  // num_heads * padded_head_dim]. `plan` was made for the step's problem and this layer's window.
   void attend(ExecContext& context, const ConstTensorView& x, const AttentionStep& step,
               const AttentionPlan& plan, const PagedKvCache& cache, const TensorView& out) const;
 
-  // residual [rows, hidden] float32 += o_proj(attended [rows, num_heads * head_dim]).
+  // residual [rows, hidden] float32 += o_proj(attended [rows, num_heads * padded_head_dim]).
   void project(ExecContext& context, const ConstTensorView& attended,
                const TensorView& residual) const;
 

@@ -15,8 +15,9 @@ class Linear {
       : weight_(loader.matrix(prefix + ".weight", out, in)) {
     if (has_bias) bias_ = loader.vector(prefix + ".bias", out);
   }
-  // Over a weight that another layer owns (tied embeddings).
-  explicit Linear(ConstTensorView weight) : weight_(weight) {}
+  // Over tensors that somebody else owns.
+  explicit Linear(ConstTensorView weight, ConstTensorView bias = {})
+      : weight_(weight), bias_(bias) {}
 
   // For a group of projections of the same x in one parallel region.
   LinearArgs args(const ConstTensorView& x, const TensorView& out, bool accumulate = false) const {
@@ -26,6 +27,9 @@ class Linear {
                bool accumulate = false) const {
     linear(context, args(x, out, accumulate));
   }
+
+  const ConstTensorView& weight() const { return weight_; }
+  const ConstTensorView& bias() const { return bias_; }
 
  private:
   ConstTensorView weight_;

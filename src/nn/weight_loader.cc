@@ -1,6 +1,7 @@
 #include "nn/weight_loader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/thread_pool.h"
@@ -46,7 +47,7 @@ ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
 
 ConstTensorView WeightLoader::matrix(const std::string& name, int64_t rows, int64_t columns) {
   const ConstTensorView stored = get(name, {rows, columns});
-  if (!needs_conversion(stored.dtype(), activation_dtype_)) return stored;
+  if (!needs_conversion(stored.dtype(), activation_dtype_) || !store_->readable()) return stored;
   converted_.push_back(std::make_unique<Tensor>(stored.shape(), activation_dtype_));
   convert(stored, *converted_.back());
   store_->release(stored);
@@ -59,6 +60,23 @@ ConstTensorView WeightLoader::table(const std::string& name, int64_t rows, int64
 
 ConstTensorView WeightLoader::vector(const std::string& name, int64_t size) {
   return get(name, {size});
+}
+
+ConstTensorView WeightLoader::pad(const ConstTensorView& weight, const Shape& shape, int64_t outer,
+                                  int64_t from, int64_t to) {
+  if (!store_->readable()) return {weight.raw(), shape, weight.dtype()};
+  MI_CHECK(shape.num_elements() / to == weight.num_elements() / from);
+  converted_.push_back(std::make_unique<Tensor>(shape, weight.dtype()));
+  const size_t inner = weight.num_bytes() / static_cast<size_t>(outer * from);
+  const size_t row = inner * static_cast<size_t>(from),
+               padded_row = inner * static_cast<size_t>(to);
+  uint8_t* out = converted_.back()->data<uint8_t>();
+  for (int64_t i = 0; i < outer; ++i, out += padded_row) {
+    std::memcpy(out, weight.data<uint8_t>() + static_cast<size_t>(i) * row, row);
+    std::memset(out + row, 0, padded_row - row);
+  }
+  store_->release(weight);
+  return converted_.back()->view();
 }
 
 void WeightLoader::prefetch() const {

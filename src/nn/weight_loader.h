@@ -25,6 +25,11 @@ class WeightLoader {
                         int64_t columns);                         // in place whatever its dtype
   ConstTensorView vector(const std::string& name, int64_t size);  // in place whatever its dtype
 
+  // `weight` as [outer, from, inner], a copy with `to` >= `from` in the middle, the rest zeros; in
+  // the given shape.
+  ConstTensorView pad(const ConstTensorView& weight, const Shape& shape, int64_t outer,
+                      int64_t from, int64_t to);
+
   DType activation_dtype() const { return activation_dtype_; }
   // Starts to map the weights ahead of their first use, unless converted copies took their place.
   void prefetch() const;

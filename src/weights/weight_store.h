@@ -44,6 +44,8 @@ class WeightStore {
   virtual std::vector<std::string> names() const = 0;
   // Shape and dtype as stored, for listings. Throws not_found.
   virtual ConstTensorView find(std::string_view name) const = 0;
+  // False when tensors have names and shapes only, to lay a network out without its weights.
+  virtual bool readable() const { return true; }
   // Bytes that stay mapped.
   virtual size_t num_bytes() const = 0;
   // True once a file was truncated or failed under the mapping: what was read since is not to be

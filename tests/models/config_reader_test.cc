@@ -140,7 +140,7 @@ TEST(ConfigReader, RefusesImpossibleSizes) {
                  "num_hidden_layers: 2147483648 is not between");
   expect_refused("vocab_size", int64_t{1} << 40, "vocab_size: 1099511627776 is not between");
   expect_refused("hidden_size", 60, "num_attention_heads: 8 does not divide hidden_size 60");
-  expect_refused("head_dim", 12, "head_dim: 12 is not a multiple of 8", ErrorCode::kUnsupported);
+  expect_refused("head_dim", 13, "head_dim: 13 is not an even number", ErrorCode::kUnsupported);
   expect_refused("vocab_size", "many", "vocab_size: \"many\" is not an integer");
   expect_refused("vocab_size", nullptr, "vocab_size: missing");
   expect_refused("rms_norm_eps", 0, "rms_norm_eps: 0 is not between");
@@ -243,7 +243,7 @@ TEST(ConfigReader, RefusesBadRope) {
           "rope_scaling.high_freq_factor: must be above low_freq_factor");
   refused("yarn", "rope_scaling: not an object");
   expect_refused("rope_theta", 0, "rope_theta: 0 is not between");
-  expect_refused("partial_rotary_factor", 0.3, "partial_rotary_factor: rotates 2 of 8");
+  expect_refused("partial_rotary_factor", 0.4, "partial_rotary_factor: rotates 3 of 8");
 }
 
 TEST(ConfigReader, ReadsDirectories) {
