@@ -23,8 +23,11 @@ void activation(ExecContext& context, const ActivationArgs& args) {
     case Activation::kSilu:
     case Activation::kGelu:
     case Activation::kGeluTanh:
-    case Activation::kRelu: break;
-    default: fail(ErrorCode::kInvalidArgument, "activation: kind {} is unknown", static_cast<int>(args.kind));
+    case Activation::kRelu:
+      break;
+    default:
+      fail(ErrorCode::kInvalidArgument, "activation: kind {} is unknown",
+           static_cast<int>(args.kind));
   }
   cpu::activation(context, args);
 }

@@ -10,10 +10,12 @@ namespace {
 
 void validate_cache(const char* op, const PagedKvCache& cache) {
   if (cache.block_size != 16)
-    fail(ErrorCode::kUnsupported, "{}: block_size is {}; the CPU cache layout has blocks of 16 tokens", op,
+    fail(ErrorCode::kUnsupported,
+         "{}: block_size is {}; the CPU cache layout has blocks of 16 tokens", op,
          cache.block_size);
   if (cache.head_dim <= 0 || cache.head_dim % 8 != 0)
-    fail(ErrorCode::kInvalidArgument, "{}: head_dim is {}, expected a multiple of 8", op, cache.head_dim);
+    fail(ErrorCode::kInvalidArgument, "{}: head_dim is {}, expected a multiple of 8", op,
+         cache.head_dim);
   require_shape(op, "cache.keys", cache.keys, {-1, -1, int64_t{cache.block_size} * cache.head_dim});
   require_same_shape(op, "cache.values", cache.values, cache.keys);
   require_float(op, "cache.keys", cache.keys);
@@ -26,37 +28,42 @@ void validate_cache(const char* op, const PagedKvCache& cache) {
 void validate_problem(const char* op, const AttentionProblem& p) {
   const size_t sequences = p.context_lens.size();
   if (p.query_starts.size() != sequences + 1 || p.query_starts[0] != 0)
-    fail(ErrorCode::kInvalidArgument, "{}: {} query_starts for {} context_lens, expected one more, from 0", op,
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} query_starts for {} context_lens, expected one more, from 0", op,
          p.query_starts.size(), sequences);
   if (p.num_kv_heads <= 0 || p.num_heads <= 0 || p.num_heads % p.num_kv_heads != 0)
-    fail(ErrorCode::kInvalidArgument, "{}: {} query heads are no multiple of {} key/value heads", op, p.num_heads,
-         p.num_kv_heads);
+    fail(ErrorCode::kInvalidArgument, "{}: {} query heads are no multiple of {} key/value heads",
+         op, p.num_heads, p.num_kv_heads);
   for (size_t b = 0; b < sequences; ++b) {
     const int32_t rows = p.query_starts[b + 1] - p.query_starts[b];
     if (rows < 0 || p.context_lens[b] < rows)
-      fail(ErrorCode::kInvalidArgument, "{}: sequence {} has {} query rows and {} cached tokens", op, b, rows,
-           p.context_lens[b]);
+      fail(ErrorCode::kInvalidArgument, "{}: sequence {} has {} query rows and {} cached tokens",
+           op, b, rows, p.context_lens[b]);
   }
 }
 
-void validate_block_tables(const char* op, const AttentionProblem& p, int sliding_window, int64_t num_blocks) {
+void validate_block_tables(const char* op, const AttentionProblem& p, int sliding_window,
+                           int64_t num_blocks) {
   for (size_t b = 0; b < p.context_lens.size(); ++b) {
     const int64_t rows = p.query_starts[b + 1] - p.query_starts[b];
     if (rows == 0) continue;
     const int64_t context = p.context_lens[b];
     const int64_t blocks = (context + p.block_size - 1) / p.block_size;
     const auto offset = static_cast<int64_t>(b) * p.block_table_stride;
-    if (blocks > p.block_table_stride || offset + blocks > static_cast<int64_t>(p.block_tables.size()))
-      fail(ErrorCode::kInvalidArgument, "{}: sequence {} needs {} blocks, its block table has {}", op, b, blocks,
-           p.block_table_stride);
+    if (blocks > p.block_table_stride ||
+        offset + blocks > static_cast<int64_t>(p.block_tables.size()))
+      fail(ErrorCode::kInvalidArgument, "{}: sequence {} needs {} blocks, its block table has {}",
+           op, b, blocks, p.block_table_stride);
     // Blocks that have left every row's window may be gone.
     int64_t first = 0;
-    if (sliding_window > 0) first = std::max<int64_t>(0, context - rows - sliding_window + 1) / p.block_size;
+    if (sliding_window > 0)
+      first = std::max<int64_t>(0, context - rows - sliding_window + 1) / p.block_size;
     for (int64_t i = first; i < blocks; ++i) {
       const int32_t block = p.block_tables[offset + i];
       if (block < 0 || block >= num_blocks)
-        fail(ErrorCode::kInvalidArgument, "{}: block table of sequence {} has {} at {}, the cache {} blocks", op, b,
-             block, i, num_blocks);
+        fail(ErrorCode::kInvalidArgument,
+             "{}: block table of sequence {} has {} at {}, the cache {} blocks", op, b, block, i,
+             num_blocks);
     }
   }
 }
@@ -71,7 +78,8 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
   require_dtype(kOp, "slot_mapping", args.slot_mapping, DType::kInt32);
   require_unit_stride(kOp, "slot_mapping", args.slot_mapping);
   const int64_t tokens = args.slot_mapping.dim(0);
-  for (const auto& [name, view] : {std::pair<const char*, const ConstTensorView&>{"k", args.k}, {"v", args.v}}) {
+  for (const auto& [name, view] :
+       {std::pair<const char*, const ConstTensorView&>{"k", args.k}, {"v", args.v}}) {
     require_shape(kOp, name, view, {tokens, args.cache.keys.dim(1), args.cache.head_dim});
     require_float(kOp, name, view);
     require_unit_stride(kOp, name, view);
@@ -80,8 +88,8 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
   const int64_t num_slots = args.cache.keys.dim(0) * args.cache.block_size;
   for (int64_t t = 0; t < tokens; ++t)
     if (slots[t] >= num_slots)
-      fail(ErrorCode::kInvalidArgument, "kv_write: slot_mapping[{}] is {}, the cache has {} slots", t, slots[t],
-           num_slots);
+      fail(ErrorCode::kInvalidArgument, "kv_write: slot_mapping[{}] is {}, the cache has {} slots",
+           t, slots[t], num_slots);
   cpu::kv_write(context, args);
 }
 
@@ -94,7 +102,8 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   if (p.block_size != args.cache.block_size || p.head_dim != args.cache.head_dim ||
       p.num_kv_heads != args.cache.keys.dim(1))
     fail(ErrorCode::kInvalidArgument,
-         "attention: the problem has block_size {}, head_dim {}, {} key/value heads; the cache {}, {}, {}",
+         "attention: the problem has block_size {}, head_dim {}, {} key/value heads; the cache {}, "
+         "{}, {}",
          p.block_size, p.head_dim, p.num_kv_heads, args.cache.block_size, args.cache.head_dim,
          args.cache.keys.dim(1));
   require_shape(kOp, "q", args.q, {p.query_starts.back(), p.num_heads, p.head_dim});
@@ -104,7 +113,8 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   require_unit_stride(kOp, "q", args.q);
   require_unit_stride(kOp, "out", args.out);
   if (!(args.scale > 0) || std::isinf(args.scale))
-    fail(ErrorCode::kInvalidArgument, "attention: scale is {}, expected a finite number > 0", args.scale);
+    fail(ErrorCode::kInvalidArgument, "attention: scale is {}, expected a finite number > 0",
+         args.scale);
   if (args.sliding_window < 0)
     fail(ErrorCode::kInvalidArgument, "attention: sliding_window is {}", args.sliding_window);
   if (args.plan == nullptr) fail(ErrorCode::kInvalidArgument, "attention: plan is missing");

@@ -14,9 +14,12 @@ using cpu::kTaskRows;
 // Partial results per thread are kept under 1 MiB: a context that would take more is not split.
 constexpr int64_t kMaxPartialFloats = 1 << 18;
 
-int64_t rows_per_task(int64_t group) { return std::max<int64_t>(1, kTaskRows / group); }
+int64_t rows_per_task(int64_t group) {
+  return std::max<int64_t>(1, kTaskRows / group);
+}
 
-// About the nanoseconds of a task: a cached token costs its read (some 8 rows' worth) and a product for each row.
+// About the nanoseconds of a task: a cached token costs its read (some 8 rows' worth) and a product
+// for each row.
 int64_t task_cost(const AttentionPlan::Task& task, int64_t group, int64_t head_dim) {
   const int64_t tokens = task.context_end - task.context_begin;
   const int64_t rows = (task.query_end - task.query_begin) * group;
@@ -24,7 +27,8 @@ int64_t task_cost(const AttentionPlan::Task& task, int64_t group, int64_t head_d
 }
 
 // One task for each range of query rows, standing for all key/value heads.
-void list_rows(const AttentionProblem& p, int sliding_window, std::vector<AttentionPlan::Task>& rows) {
+void list_rows(const AttentionProblem& p, int sliding_window,
+               std::vector<AttentionPlan::Task>& rows) {
   rows.clear();
   const auto step = static_cast<int32_t>(rows_per_task(p.num_heads / p.num_kv_heads));
   for (size_t b = 0; b < p.context_lens.size(); ++b) {
@@ -42,32 +46,37 @@ void list_rows(const AttentionProblem& p, int sliding_window, std::vector<Attent
 }  // namespace
 
 void plan_attention(const AttentionProblem& p, int sliding_window, AttentionPlan& plan) {
-  require(p.num_kv_heads > 0 && p.num_heads > 0 && p.num_heads % p.num_kv_heads == 0 && p.num_threads > 0 &&
-              p.query_starts.size() == p.context_lens.size() + 1,
-          ErrorCode::kInvalidArgument, "plan_attention: {} heads, {} key/value heads, {} threads, {} query_starts "
-          "for {} sequences", p.num_heads, p.num_kv_heads, p.num_threads, p.query_starts.size(),
-          p.context_lens.size());
+  require(p.num_kv_heads > 0 && p.num_heads > 0 && p.num_heads % p.num_kv_heads == 0 &&
+              p.num_threads > 0 && p.query_starts.size() == p.context_lens.size() + 1,
+          ErrorCode::kInvalidArgument,
+          "plan_attention: {} heads, {} key/value heads, {} threads, {} query_starts "
+          "for {} sequences",
+          p.num_heads, p.num_kv_heads, p.num_threads, p.query_starts.size(), p.context_lens.size());
   plan.tasks.clear();
   plan.merges.clear();
   plan.partial_floats = 0;
   plan.nanoseconds = 0;
   const int64_t group = p.num_heads / p.num_kv_heads;
-  const auto cost = [&](const AttentionPlan::Task& task) { return task_cost(task, group, p.head_dim); };
+  const auto cost = [&](const AttentionPlan::Task& task) {
+    return task_cost(task, group, p.head_dim);
+  };
   list_rows(p, sliding_window, plan.rows);
   std::sort(plan.rows.begin(), plan.rows.end(),
             [&](const auto& a, const auto& b) { return cost(a) > cost(b); });
   for (const auto& task : plan.rows) plan.nanoseconds += cost(task) * p.num_kv_heads;
 
-  // A task longer than half a thread's share would leave the others waiting: its context is cut at segments into
-  // pieces of an eighth. Contexts of several tasks a thread are balanced as they are.
+  // A task longer than half a thread's share would leave the others waiting: its context is cut at
+  // segments into pieces of an eighth. Contexts of several tasks a thread are balanced as they are.
   const int64_t share = plan.nanoseconds / p.num_threads;
   for (const auto& task : plan.rows) {
     const int64_t segments = (task.context_end - task.context_begin + kSegment - 1) / kSegment;
-    const int64_t stride = cpu::partial_stride((task.query_end - task.query_begin) * group, p.head_dim);
+    const int64_t stride =
+        cpu::partial_stride((task.query_end - task.query_begin) * group, p.head_dim);
     const int64_t floats = segments * stride * p.num_kv_heads;
     const bool split = p.num_threads > 1 && segments > 1 && cost(task) > share / 2 &&
                        plan.partial_floats + floats <= kMaxPartialFloats * p.num_threads;
-    const int64_t pieces = split ? std::min(segments, (8 * cost(task) + share - 1) / std::max<int64_t>(share, 1)) : 1;
+    const int64_t pieces =
+        split ? std::min(segments, (8 * cost(task) + share - 1) / std::max<int64_t>(share, 1)) : 1;
     for (int32_t head = 0; head < p.num_kv_heads; ++head) {
       AttentionPlan::Task piece = task;
       piece.kv_head = head;
@@ -91,11 +100,12 @@ void plan_attention(const AttentionProblem& p, int sliding_window, AttentionPlan
   }
 }
 
-size_t attention_workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_heads, int num_kv_heads,
-                                 int head_dim, int num_threads) {
+size_t attention_workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_heads,
+                                 int num_kv_heads, int head_dim, int num_threads) {
   (void)max_tokens, (void)max_sequences;
   const size_t partials = sizeof(float) * static_cast<size_t>(kMaxPartialFloats) * num_threads;
-  return partials + num_threads * (cpu::attention_scratch_bytes(num_heads, num_kv_heads, head_dim) + 64) + 64;
+  return partials +
+         num_threads * (cpu::attention_scratch_bytes(num_heads, num_kv_heads, head_dim) + 64) + 64;
 }
 
 }  // namespace miniinfer

@@ -20,8 +20,8 @@ void embedding(ExecContext& context, const EmbeddingArgs& args) {
   const int32_t* ids = args.ids.data<int32_t>();
   for (int64_t t = 0; t < args.ids.dim(0); ++t)
     if (ids[t] < 0 || ids[t] >= args.table.dim(0))
-      fail(ErrorCode::kInvalidArgument, "embedding: ids[{}] is {}, outside the table of {} rows", t, ids[t],
-           args.table.dim(0));
+      fail(ErrorCode::kInvalidArgument, "embedding: ids[{}] is {}, outside the table of {} rows", t,
+           ids[t], args.table.dim(0));
   cpu::embedding(context, args);
 }
 

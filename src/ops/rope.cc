@@ -18,9 +18,10 @@ void rope_table(ExecContext& context, const RopeTableArgs& args) {
   } else {
     require_shape(kOp, "inv_freq", args.inv_freq, {args.positions.dim(0), args.cos.dim(1)});
   }
-  for (const auto& [name, view] : {std::pair<const char*, const ConstTensorView&>{"inv_freq", args.inv_freq},
-                                   {"cos", args.cos},
-                                   {"sin", args.sin}}) {
+  for (const auto& [name, view] :
+       {std::pair<const char*, const ConstTensorView&>{"inv_freq", args.inv_freq},
+        {"cos", args.cos},
+        {"sin", args.sin}}) {
     require_dtype(kOp, name, view, DType::kFloat32);
     require_unit_stride(kOp, name, view);
   }
@@ -40,7 +41,8 @@ void rope(ExecContext& context, const RopeArgs& args) {
   require_unit_stride(kOp, "cos", args.cos);
   require_unit_stride(kOp, "sin", args.sin);
   if (2 * args.cos.dim(1) > args.x.dim(2))
-    fail(ErrorCode::kInvalidArgument, "rope: cos is {}, which rotates more than the {} dimensions of a head of x",
+    fail(ErrorCode::kInvalidArgument,
+         "rope: cos is {}, which rotates more than the {} dimensions of a head of x",
          args.cos.to_string(), args.x.dim(2));
   cpu::rope(context, args);
 }

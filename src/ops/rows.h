@@ -6,8 +6,9 @@
 
 namespace miniinfer {
 
-// A view seen as rows along its last axis: where row i of the flattened leading axes begins. Leading axes that
-// collapse into one stride, nearly all in practice, cost one multiplication a row.
+// A view seen as rows along its last axis: where row i of the flattened leading axes begins.
+// Leading axes that collapse into one stride, nearly all in practice, cost one multiplication a
+// row.
 class Rows {
  public:
   Rows() = default;
@@ -65,7 +66,10 @@ inline int64_t row_count(const ConstTensorView& view) {
   return count;
 }
 
-// Rows that a thread should take at least: below some 32,768 elements a region costs more than it saves.
-inline int64_t row_grain(int64_t width) { return width >= 32768 ? 1 : 32768 / (width < 1 ? 1 : width); }
+// Rows that a thread should take at least: below some 32,768 elements a region costs more than it
+// saves.
+inline int64_t row_grain(int64_t width) {
+  return width >= 32768 ? 1 : 32768 / (width < 1 ? 1 : width);
+}
 
 }  // namespace miniinfer

@@ -16,7 +16,8 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
   require_float(kOp, "out", args.out);
   require_unit_stride(kOp, "x", args.x);
   require_unit_stride(kOp, "out", args.out);
-  if (!std::isfinite(args.scale)) fail(ErrorCode::kInvalidArgument, "softmax: scale is {}", args.scale);
+  if (!std::isfinite(args.scale))
+    fail(ErrorCode::kInvalidArgument, "softmax: scale is {}", args.scale);
   cpu::softmax(context, args);
 }
 

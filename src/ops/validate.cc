@@ -20,18 +20,19 @@ void require_same_shape(std::string_view op, std::string_view name, const ConstT
                         const ConstTensorView& other) {
   if (!view.defined()) fail(ErrorCode::kInvalidArgument, "{}: {} is missing", op, name);
   if (view.rank() == 0 || !(view.shape() == other.shape()))
-    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected shape {} of at least one axis", op, name,
-         view.to_string(), other.shape().to_string());
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected shape {} of at least one axis", op,
+         name, view.to_string(), other.shape().to_string());
 }
 
 void require_float(std::string_view op, std::string_view name, const ConstTensorView& view) {
   const DType dtype = view.dtype();
   if (dtype != DType::kFloat32 && dtype != DType::kFloat16 && dtype != DType::kBFloat16)
-    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected float32, float16 or bfloat16", op, name,
-         view.to_string());
+    fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected float32, float16 or bfloat16", op,
+         name, view.to_string());
 }
 
-void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view, DType dtype) {
+void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view,
+                   DType dtype) {
   if (view.dtype() != dtype)
     fail(ErrorCode::kInvalidArgument, "{}: {} is {}, expected {}", op, name, view.to_string(),
          dtype_name(dtype));

@@ -9,8 +9,9 @@
 
 namespace miniinfer {
 
-// All of these throw Error invalid_argument with the operator, the argument and the reason, and format nothing
-// when the argument is right: a call on one short row takes some 100 ns, a formatted shape alone 300.
+// All of these throw Error invalid_argument with the operator, the argument and the reason, and
+// format nothing when the argument is right: a call on one short row takes some 100 ns, a formatted
+// shape alone 300.
 
 // `view` is defined and has the given shape; -1 accepts any extent.
 void require_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
@@ -23,7 +24,8 @@ void require_same_shape(std::string_view op, std::string_view name, const ConstT
 // `view` is float32, float16 or bfloat16.
 void require_float(std::string_view op, std::string_view name, const ConstTensorView& view);
 
-void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view, DType dtype);
+void require_dtype(std::string_view op, std::string_view name, const ConstTensorView& view,
+                   DType dtype);
 
 // The last axis of `view` is contiguous.
 void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);

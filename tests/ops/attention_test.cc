@@ -16,15 +16,16 @@ struct Config {
   DType q, cache, out;
   int window = 0;
   std::string to_string() const {
-    return fmt::format("heads {}/{} dim {} q {} cache {} out {} window {}", heads, kv_heads, head_dim, dtype_name(q),
-                       dtype_name(cache), dtype_name(out), window);
+    return fmt::format("heads {}/{} dim {} q {} cache {} out {} window {}", heads, kv_heads,
+                       head_dim, dtype_name(q), dtype_name(cache), dtype_name(out), window);
   }
 };
 
 // Sequences in a paged cache whose every unwritten slot is NaN.
 class Scene {
  public:
-  Scene(const Config& config, const std::vector<int>& lengths, uint64_t seed) : config_(config), lengths_(lengths) {
+  Scene(const Config& config, const std::vector<int>& lengths, uint64_t seed)
+      : config_(config), lengths_(lengths) {
     Random random(seed);
     int64_t blocks = 1;
     for (int length : lengths) {
@@ -46,7 +47,8 @@ class Scene {
       const Shape tokens = {lengths[b], config.kv_heads, config.head_dim};
       k_.push_back(random_tensor(tokens, config.q, random.next(), 2));
       v_.push_back(random_tensor(tokens, config.q, random.next(), 1));
-      q_.push_back(random_tensor({lengths[b], config.heads, config.head_dim}, config.q, random.next(), 2));
+      q_.push_back(
+          random_tensor({lengths[b], config.heads, config.head_dim}, config.q, random.next(), 2));
     }
   }
 
@@ -63,9 +65,12 @@ class Scene {
     gather(parts);
     if (write) {
       Tensor k = rows(parts, k_, config_.kv_heads), v = rows(parts, v_, config_.kv_heads);
-      kv_write(context, {.k = k.view(), .v = v.view(),
-                         .slot_mapping = {slots_.data(), {static_cast<int64_t>(slots_.size())}, DType::kInt32},
-                         .cache = cache()});
+      kv_write(
+          context,
+          {.k = k.view(),
+           .v = v.view(),
+           .slot_mapping = {slots_.data(), {static_cast<int64_t>(slots_.size())}, DType::kInt32},
+           .cache = cache()});
     }
     q_rows_ = rows(parts, q_, config_.heads);
     Tensor out(q_rows_.shape(), config_.out);
@@ -85,11 +90,16 @@ class Scene {
   double value_bound() const { return 1; }
 
   AttentionProblem problem(int threads) const {
-    return {starts_, contexts_, step_tables_, stride_, config_.heads, config_.kv_heads, config_.head_dim, 16, threads};
+    return {starts_,          contexts_,        step_tables_, stride_, config_.heads,
+            config_.kv_heads, config_.head_dim, 16,           threads};
   }
   AttentionArgs args(int threads, TensorView out) const {
-    return {.q = q_rows_.view(), .cache = cache(), .problem = problem(threads), .plan = &plan_,
-            .sliding_window = config_.window, .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
+    return {.q = q_rows_.view(),
+            .cache = cache(),
+            .problem = problem(threads),
+            .plan = &plan_,
+            .sliding_window = config_.window,
+            .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
             .out = out};
   }
 
@@ -113,7 +123,8 @@ class Scene {
     const size_t bytes = static_cast<size_t>(heads) * config_.head_dim * dtype_size(config_.q);
     char* to = result.data<char>();
     for (const Part& part : parts) {
-      std::memcpy(to, tokens[part.sequence].data<char>() + part.begin * bytes, (part.end - part.begin) * bytes);
+      std::memcpy(to, tokens[part.sequence].data<char>() + part.begin * bytes,
+                  (part.end - part.begin) * bytes);
       to += (part.end - part.begin) * bytes;
     }
     return result;
@@ -128,7 +139,8 @@ class Scene {
   AttentionPlan plan_;
 };
 
-// With bfloat16 the query and the weights are rounded too, 2^-9 each: of scores up to a few units and values up to 1.
+// With bfloat16 the query and the weights are rounded too, 2^-9 each: of scores up to a few units
+// and values up to 1.
 double tolerance(const Config& config) {
   return config.cache == DType::kBFloat16 ? 0.02 : 4e-6;
 }
@@ -137,14 +149,17 @@ Config random_config(Random& random) {
   const int kv_heads = static_cast<int>(1 + random.below(3));
   const int groups[] = {1, 2, 3, 4, 7, 8};
   const int dims[] = {8, 16, 24, 40, 64, 72, 128};
-  return {kv_heads * groups[random.below(6)], kv_heads, dims[random.below(7)], kFloatDTypes[random.below(3)],
-          kFloatDTypes[random.below(3)], kFloatDTypes[random.below(3)],
+  return {kv_heads * groups[random.below(6)],
+          kv_heads,
+          dims[random.below(7)],
+          kFloatDTypes[random.below(3)],
+          kFloatDTypes[random.below(3)],
+          kFloatDTypes[random.below(3)],
           random.below(3) == 0 ? static_cast<int>(1 + random.below(300)) : 0};
 }
 
-TEST(Attention, MatchesTheReferenceOnRandomBatches) {
-  Random random(fresh_seed());
-  for (int round = 0; round < 40; ++round) {
+void check_random_batches(Random& random, const std::string& target, int rounds) {
+  for (int round = 0; round < rounds; ++round) {
     const Config config = random_config(random);
     std::vector<int> lengths;
     std::vector<Scene::Part> prefix, step;
@@ -152,7 +167,8 @@ TEST(Attention, MatchesTheReferenceOnRandomBatches) {
     for (int b = 0; b < sequences; ++b) {
       const int64_t longest[] = {3, 40, 200, 700};
       lengths.push_back(static_cast<int>(1 + random.below(longest[random.below(4)])));
-      const int cached = random.below(2) == 0 ? lengths[b] - 1 : static_cast<int>(random.below(lengths[b]));
+      const int cached =
+          random.below(2) == 0 ? lengths[b] - 1 : static_cast<int>(random.below(lengths[b]));
       if (cached > 0) prefix.push_back({b, 0, cached});
       step.push_back({b, cached, lengths[b]});
     }
@@ -160,9 +176,15 @@ TEST(Attention, MatchesTheReferenceOnRandomBatches) {
     ExecContext context = ExecContext::cpu(static_cast<int>(1 + random.below(3)));
     if (!prefix.empty()) scene.step(context, prefix);
     const Tensor out = scene.step(context, step);
-    expect_near(out.view(), scene.reference().view(), tolerance(config), 1e-5,
-                fmt::format("seed {} round {} {}", fresh_seed(), round, config.to_string()));
+    expect_near(
+        out.view(), scene.reference().view(), tolerance(config), 1e-5,
+        fmt::format("seed {} {} round {} {}", fresh_seed(), target, round, config.to_string()));
   }
+}
+
+TEST(Attention, MatchesTheReferenceOnRandomBatches) {
+  Random random(fresh_seed());
+  for_each_target([&](const std::string& target) { check_random_batches(random, target, 20); });
 }
 
 bool same_bits(const Tensor& a, int64_t a_row, const Tensor& b, int64_t b_row, int64_t rows) {
@@ -170,26 +192,36 @@ bool same_bits(const Tensor& a, int64_t a_row, const Tensor& b, int64_t b_row, i
   return std::memcmp(a.data<char>() + a_row * row, b.data<char>() + b_row * row, rows * row) == 0;
 }
 
-// The engine's promise that a prefix hit equals a cold run, and that a sequence's tokens do not depend on its company.
-TEST(Attention, ARowsBitsDependOnItsOwnContextAlone) {
-  Random random(fresh_seed() + 1);
-  for (int round = 0; round < 24; ++round) {
+// The engine promises that a prefix hit equals a cold run, and that a sequence does not depend on
+// its company.
+void check_bits(Random& random, const std::string& target, int rounds) {
+  for (int round = 0; round < rounds; ++round) {
     const Config config = random_config(random);
-    const int length = static_cast<int>(1 + random.below(1300)), other = static_cast<int>(1 + random.below(90));
+    const int length = static_cast<int>(1 + random.below(1300)),
+              other = static_cast<int>(1 + random.below(90));
     Scene scene(config, {length, other}, random.next());
-    const std::string what = fmt::format("seed {} round {} length {} {}", fresh_seed(), round, length, config.to_string());
+    const std::string what = fmt::format("seed {} {} round {} length {} {}", fresh_seed(), target,
+                                         round, length, config.to_string());
     ExecContext one = ExecContext::cpu(1), three = ExecContext::cpu(3);
     const Tensor whole = scene.step(one, {{0, 0, length}});
-    EXPECT_TRUE(same_bits(whole, 0, scene.step(three, {{0, 0, length}}), 0, length)) << what << " threads";
+    EXPECT_TRUE(same_bits(whole, 0, scene.step(three, {{0, 0, length}}), 0, length))
+        << what << " threads";
     const Tensor batched = scene.step(three, {{1, 0, other}, {0, 0, length}});
     EXPECT_TRUE(same_bits(whole, 0, batched, other, length)) << what << " batched";
     for (int begin = 0; begin < length;) {
-      const int end = std::min(length, begin + 1 + static_cast<int>(random.below(random.below(2) == 0 ? 3 : 400)));
+      const int end = std::min(
+          length, begin + 1 + static_cast<int>(random.below(random.below(2) == 0 ? 3 : 400)));
       const Tensor chunk = scene.step(three, {{0, begin, end}, {1, other - 1, other}}, false);
-      EXPECT_TRUE(same_bits(whole, begin, chunk, 0, end - begin)) << what << " rows " << begin << " to " << end;
+      EXPECT_TRUE(same_bits(whole, begin, chunk, 0, end - begin))
+          << what << " rows " << begin << " to " << end;
       begin = end;
     }
   }
+}
+
+TEST(Attention, ARowsBitsDependOnItsOwnContextAlone) {
+  Random random(fresh_seed() + 1);
+  for_each_target([&](const std::string& target) { check_bits(random, target, 12); });
 }
 
 TEST(Attention, LongContextsAreSplitOverThreadsWithoutAnEffect) {
@@ -228,7 +260,8 @@ TEST(KvWrite, PutsEveryElementInItsPlaceAndTouchesNothingElse) {
   Random random(fresh_seed() + 4);
   for (DType from : kFloatDTypes) {
     for (DType to : kFloatDTypes) {
-      const int heads = static_cast<int>(1 + random.below(3)), dim = static_cast<int>(8 * (1 + random.below(9)));
+      const int heads = static_cast<int>(1 + random.below(3)),
+                dim = static_cast<int>(8 * (1 + random.below(9)));
       const int tokens = static_cast<int>(1 + random.below(60));
       const Shape shape = {6, heads, 16 * dim};
       Tensor tensors[4];
@@ -238,13 +271,15 @@ TEST(KvWrite, PutsEveryElementInItsPlaceAndTouchesNothingElse) {
       }
       std::vector<int32_t> slots(96);
       for (int i = 0; i < 96; ++i) slots[i] = i;
-      for (int i = 95; i > 0 && random.below(2) == 0; --i) std::swap(slots[i], slots[random.below(i + 1)]);
+      for (int i = 95; i > 0 && random.below(2) == 0; --i)
+        std::swap(slots[i], slots[random.below(i + 1)]);
       slots.resize(tokens);
       slots[random.below(tokens)] = -1;
       Strided k({tokens, heads, dim}, from, 3), v({tokens, heads, dim}, from, 5);
       k.fill(random.next());
       v.fill(random.next());
-      KvWriteArgs args{.k = k.view, .v = v.view,
+      KvWriteArgs args{.k = k.view,
+                       .v = v.view,
                        .slot_mapping = {slots.data(), {tokens}, DType::kInt32},
                        .cache = {tensors[0].view(), tensors[1].view(), 16, dim}};
       ExecContext context = ExecContext::cpu(2);
@@ -252,7 +287,9 @@ TEST(KvWrite, PutsEveryElementInItsPlaceAndTouchesNothingElse) {
       args.cache = {tensors[2].view(), tensors[3].view(), 16, dim};
       ref::kv_write(args);
       for (int i : {0, 1})
-        EXPECT_EQ(std::memcmp(tensors[i].data<char>(), tensors[i + 2].data<char>(), tensors[i].view().num_bytes()), 0)
+        EXPECT_EQ(std::memcmp(tensors[i].data<char>(), tensors[i + 2].data<char>(),
+                              tensors[i].view().num_bytes()),
+                  0)
             << "seed " << fresh_seed() << " " << dtype_name(from) << " to " << dtype_name(to);
     }
   }
@@ -268,14 +305,20 @@ TEST(Attention, RefusesWhatDoesNotFitTogether) {
     change(args);
     attention(context, args);
   };
-  expect_error(ErrorCode::kInvalidArgument, "plan is missing", [&] { run([](auto& a) { a.plan = nullptr; }); });
+  expect_error(ErrorCode::kInvalidArgument, "plan is missing",
+               [&] { run([](auto& a) { a.plan = nullptr; }); });
   expect_error(ErrorCode::kInvalidArgument, "scale", [&] { run([](auto& a) { a.scale = NAN; }); });
-  expect_error(ErrorCode::kInvalidArgument, "head_dim", [&] { run([](auto& a) { a.cache.head_dim = 60; }); });
-  expect_error(ErrorCode::kUnsupported, "block_size", [&] { run([](auto& a) { a.cache.block_size = 32; }); });
-  expect_error(ErrorCode::kInvalidArgument, "multiple", [&] { run([](auto& a) { a.problem.num_heads = 3; }); });
-  expect_error(ErrorCode::kInvalidArgument, "out is", [&] { run([](auto& a) { a.out = a.out.rows(0, 19); }); });
+  expect_error(ErrorCode::kInvalidArgument, "head_dim",
+               [&] { run([](auto& a) { a.cache.head_dim = 60; }); });
+  expect_error(ErrorCode::kUnsupported, "block_size",
+               [&] { run([](auto& a) { a.cache.block_size = 32; }); });
+  expect_error(ErrorCode::kInvalidArgument, "multiple",
+               [&] { run([](auto& a) { a.problem.num_heads = 3; }); });
+  expect_error(ErrorCode::kInvalidArgument, "out is",
+               [&] { run([](auto& a) { a.out = a.out.rows(0, 19); }); });
   const std::vector<int32_t> table = {0, 99};
-  expect_error(ErrorCode::kInvalidArgument, "block table", [&] { run([&](auto& a) { a.problem.block_tables = table; }); });
+  expect_error(ErrorCode::kInvalidArgument, "block table",
+               [&] { run([&](auto& a) { a.problem.block_tables = table; }); });
   const std::vector<int32_t> contexts = {10};
   expect_error(ErrorCode::kInvalidArgument, "cached tokens",
                [&] { run([&](auto& a) { a.problem.context_lens = contexts; }); });

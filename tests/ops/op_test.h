@@ -5,6 +5,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include "base/random.h"
 #include "miniinfer/error.h"
@@ -26,7 +27,22 @@ inline uint64_t fresh_seed() {
   return seed;
 }
 
-// A tensor of random values whose rows lie `gap` elements apart, the gaps and everything else poisoned with NaN.
+// Calls fn(name) with the operators running on each instruction set that this CPU has, its best one
+// first.
+template <typename F>
+void for_each_target(F&& fn) {
+  const int64_t supported = hwy::SupportedTargets();
+  fn(std::string("best"));
+  for (const int64_t target : {int64_t{HWY_AVX3}, int64_t{HWY_AVX2}}) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    fn(std::string(hwy::TargetName(target)));
+    hwy::SetSupportedTargetsForTest(0);
+  }
+}
+
+// A tensor of random values whose rows lie `gap` elements apart, the gaps and everything else
+// poisoned with NaN.
 struct Strided {
   Tensor storage;
   TensorView view;
@@ -58,16 +74,19 @@ inline Tensor double_tensor(const Shape& shape) {
 inline Tensor to_double(const ConstTensorView& view) {
   Tensor tensor = double_tensor(view.shape());
   for (int64_t row = 0; row < row_count(view); ++row)
-    for (int64_t j = 0; j < view.dim(-1); ++j) ref::store(tensor.view(), row, j, ref::load(view, row, j));
+    for (int64_t j = 0; j < view.dim(-1); ++j)
+      ref::store(tensor.view(), row, j, ref::load(view, row, j));
   return tensor;
 }
 
-// |got - want| <= absolute + (relative + the roundoff of got's dtype) * |want|, everywhere; both NaN also passes.
-inline void expect_near(const ConstTensorView& got, const ConstTensorView& want, double absolute, double relative,
-                        const std::string& what) {
+// |got - want| <= absolute + (relative + the roundoff of got's dtype) * |want|, everywhere; both
+// NaN also passes.
+inline void expect_near(const ConstTensorView& got, const ConstTensorView& want, double absolute,
+                        double relative, const std::string& what) {
   ASSERT_EQ(got.shape(), want.shape()) << what;
   int failures = 0;
-  // A result near the border of two roundings may fall to either side; float16 has subnormals below 6e-8.
+  // A result near the border of two roundings may fall to either side; float16 has subnormals below
+  // 6e-8.
   relative += 1.01 * dtype_roundoff(got.dtype());
   if (got.dtype() == DType::kFloat16) absolute += 3.1e-8;
   for (int64_t row = 0; row < row_count(got) && failures < 4; ++row) {
@@ -75,7 +94,8 @@ inline void expect_near(const ConstTensorView& got, const ConstTensorView& want,
       const double a = ref::load(got, row, j), b = ref::load(want, row, j);
       if (std::isnan(a) && std::isnan(b)) continue;
       if (a == b || std::abs(a - b) <= absolute + relative * std::abs(b)) continue;
-      ADD_FAILURE() << what << ": row " << row << " element " << j << " is " << a << ", expected " << b;
+      ADD_FAILURE() << what << ": row " << row << " element " << j << " is " << a << ", expected "
+                    << b;
       ++failures;
     }
   }

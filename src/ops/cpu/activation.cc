@@ -23,8 +23,9 @@ struct Silu {
   }
 };
 
-// x * Phi(x). The normal distribution function comes from erfc(z) = t * P(t) * exp(-z^2), t = 1 / (1 + 0.4 z), after
-// Abramowitz and Stegun 7.1.26 with a degree-9 minimax P for z in [0, 10]: relative error 8e-9 also in the tail.
+// x * Phi(x). The normal distribution function comes from erfc(z) = t * P(t) * exp(-z^2), t = 1 /
+// (1 + 0.4 z), after Abramowitz and Stegun 7.1.26 with a degree-9 minimax P for z in [0, 10]:
+// relative error 8e-9 also in the tail.
 struct Gelu {
   HWY_INLINE FloatVec operator()(FloatVec x) const {
     const FloatTag d;
@@ -32,8 +33,8 @@ struct Gelu {
     const auto z = hn::Mul(hn::Abs(x), hn::Set(d, 0.707106781F));
     const auto t = hn::Div(one, hn::MulAdd(hn::Set(d, 0.4F), z, one));
     auto p = hn::MulAdd(hn::Set(d, -0.0295939688F), t, hn::Set(d, 0.19801131F));
-    for (const float c : {-0.498807246F, 0.547430094F, -0.284362506F, 0.272064134F, 0.129680279F, 0.214918966F,
-                          0.224952037F, 0.225706909F})
+    for (const float c : {-0.498807246F, 0.547430094F, -0.284362506F, 0.272064134F, 0.129680279F,
+                          0.214918966F, 0.224952037F, 0.225706909F})
       p = hn::MulAdd(p, t, hn::Set(d, c));
     const auto square = hn::Mul(hn::Mul(x, x), half);
     const auto tail = hn::Mul(hn::Mul(hn::Mul(p, t), half), exp(d, hn::Neg(square)));
@@ -66,15 +67,17 @@ HWY_INLINE void apply(const float* x, const float* other, float* out, int64_t n)
   });
 }
 
-
-// Works in pieces that stay in the first-level cache, so that other dtypes than float32 pass through buffers
-// instead of multiplying the kernels.
-void activation_row(Activation kind, RowOperand x, RowOperand other, DType out_dtype, void* out, int64_t n) {
+// Works in pieces that stay in the first-level cache, so that other dtypes than float32 pass
+// through buffers instead of multiplying the kernels.
+void activation_row(Activation kind, RowOperand x, RowOperand other, DType out_dtype, void* out,
+                    int64_t n) {
   constexpr int64_t kPiece = 512;
   HWY_ALIGN float x_buffer[kPiece], other_buffer[kPiece], out_buffer[kPiece];
-  const auto part = [](const RowOperand& operand, int64_t begin, int64_t count, float* buffer) HWY_ATTR {
+  const auto part = [](const RowOperand& operand, int64_t begin, int64_t count,
+                       float* buffer) HWY_ATTR {
     const size_t size = operand.dtype == DType::kFloat32 ? 4 : 2;
-    return as_float(operand.dtype, static_cast<const char*>(operand.data) + begin * size, buffer, count);
+    return as_float(operand.dtype, static_cast<const char*>(operand.data) + begin * size, buffer,
+                    count);
   };
   for (int64_t begin = 0; begin < n; begin += kPiece) {
     const int64_t count = HWY_MIN(kPiece, n - begin);
@@ -82,10 +85,18 @@ void activation_row(Activation kind, RowOperand x, RowOperand other, DType out_d
     const float* b = other.data == nullptr ? nullptr : part(other, begin, count, other_buffer);
     float* to = out_dtype == DType::kFloat32 ? static_cast<float*>(out) + begin : out_buffer;
     switch (kind) {
-      case Activation::kSilu: apply<Silu>(a, b, to, count); break;
-      case Activation::kGelu: apply<Gelu>(a, b, to, count); break;
-      case Activation::kGeluTanh: apply<GeluTanh>(a, b, to, count); break;
-      case Activation::kRelu: apply<Relu>(a, b, to, count); break;
+      case Activation::kSilu:
+        apply<Silu>(a, b, to, count);
+        break;
+      case Activation::kGelu:
+        apply<Gelu>(a, b, to, count);
+        break;
+      case Activation::kGeluTanh:
+        apply<GeluTanh>(a, b, to, count);
+        break;
+      case Activation::kRelu:
+        apply<Relu>(a, b, to, count);
+        break;
     }
     if (out_dtype == DType::kFloat16) convert(to, static_cast<Float16*>(out) + begin, count);
     if (out_dtype == DType::kBFloat16) convert(to, static_cast<BFloat16*>(out) + begin, count);
@@ -110,20 +121,21 @@ void activation(ExecContext& context, const ActivationArgs& args) {
     };
     const bool gated = other.defined();
     row_fn(args.kind, {args.x.dtype(), at(x, row, args.x.dtype())},
-           {args.other.dtype(), gated ? at(other, row, args.other.dtype()) : nullptr}, args.out.dtype(),
-           at(out, row, args.out.dtype()), end - begin);
+           {args.other.dtype(), gated ? at(other, row, args.other.dtype()) : nullptr},
+           args.out.dtype(), at(out, row, args.out.dtype()), end - begin);
   };
-  // Pieces of rows rather than rows, so that one long row is shared too. An element costs some 1 ns.
+  // Pieces of rows rather than rows, so that one long row is shared too. An element costs some 1
+  // ns.
   constexpr int64_t kPiece = 2048;
   const int64_t pieces = (width + kPiece - 1) / kPiece;
   const int64_t rows = row_count(args.x);
-  context.pool().parallel_for(rows * pieces, row_grain(kPiece < width ? kPiece : width),
-                              [&](int64_t begin, int64_t end) {
-                                for (int64_t i = begin; i < end; ++i) {
-                                  const int64_t first = i % pieces * kPiece;
-                                  run(i / pieces, first, first + kPiece < width ? first + kPiece : width);
-                                }
-                              });
+  context.pool().parallel_for(
+      rows * pieces, row_grain(kPiece < width ? kPiece : width), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = i % pieces * kPiece;
+          run(i / pieces, first, first + kPiece < width ? first + kPiece : width);
+        }
+      });
 }
 
 }  // namespace miniinfer::cpu

@@ -22,7 +22,8 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   const Workspace::Scope scope(context.workspace());
   const AttentionProblem& p = args.problem;
   const AttentionPlan& plan = *args.plan;
-  const size_t bytes = (attention_scratch_bytes(p.num_heads, p.num_kv_heads, p.head_dim) + 63) / 64 * 64;
+  const size_t bytes =
+      (attention_scratch_bytes(p.num_heads, p.num_kv_heads, p.head_dim) + 63) / 64 * 64;
   const int64_t stride = static_cast<int64_t>(bytes / sizeof(float));
   float* scratch = context.workspace().allocate_array<float>(stride * context.num_threads());
   float* partials = context.workspace().allocate_array<float>(plan.partial_floats);

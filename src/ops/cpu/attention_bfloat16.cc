@@ -3,9 +3,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/attention_bfloat16.cc"
 // Besides AVX2 and AVX-512 the two targets with bfloat16 dot products: Zen 4 and Sapphire Rapids.
-#define HWY_DISABLED_TARGETS                                                        \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_NEON_WITHOUT_AES | HWY_SVE | HWY_SVE2 | \
-   HWY_SVE_256 | HWY_SVE2_128)
+#define HWY_DISABLED_TARGETS                                                                      \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_NEON_WITHOUT_AES | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | \
+   HWY_SVE2_128)
 #include <hwy/foreach_target.h>
 // After Highway.
 #include "ops/cpu/attention_task-inl.h"
@@ -13,12 +13,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-void attend_bfloat16(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials, float* scratch) {
+void attend_bfloat16(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials,
+                     float* scratch) {
   AttentionTask<BFloat16>(args, task, partials, scratch).run();
 }
 
-void merge_bfloat16(const AttentionArgs& args, const AttentionPlan::Merge& merge, const float* partials,
-                    float* scratch) {
+void merge_bfloat16(const AttentionArgs& args, const AttentionPlan::Merge& merge,
+                    const float* partials, float* scratch) {
   merge_partials<BFloat16>(args, merge, partials, scratch);
 }
 

@@ -11,12 +11,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-void attend_float16(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials, float* scratch) {
+void attend_float16(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials,
+                    float* scratch) {
   AttentionTask<Float16>(args, task, partials, scratch).run();
 }
 
-void merge_float16(const AttentionArgs& args, const AttentionPlan::Merge& merge, const float* partials,
-                   float* scratch) {
+void merge_float16(const AttentionArgs& args, const AttentionPlan::Merge& merge,
+                   const float* partials, float* scratch) {
   merge_partials<Float16>(args, merge, partials, scratch);
 }
 

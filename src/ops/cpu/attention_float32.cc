@@ -11,12 +11,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-void attend_float32(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials, float* scratch) {
+void attend_float32(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials,
+                    float* scratch) {
   AttentionTask<float>(args, task, partials, scratch).run();
 }
 
-void merge_float32(const AttentionArgs& args, const AttentionPlan::Merge& merge, const float* partials,
-                   float* scratch) {
+void merge_float32(const AttentionArgs& args, const AttentionPlan::Merge& merge,
+                   const float* partials, float* scratch) {
   merge_partials<float>(args, merge, partials, scratch);
 }
 

@@ -1,5 +1,6 @@
-// The two products of attention over the paged layout. Both multiply a broadcast pair (or element) of a row by a
-// vector of the cache, so one multiply-accumulate serves both, for every cache dtype and instruction set.
+// The two products of attention over the paged layout. Both multiply a broadcast pair (or element)
+// of a row by a vector of the cache, so one multiply-accumulate serves both, for every cache dtype
+// and instruction set.
 #if defined(MINIINFER_OPS_CPU_ATTENTION_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MINIINFER_OPS_CPU_ATTENTION_PRODUCT_INL_H_
 #undef MINIINFER_OPS_CPU_ATTENTION_PRODUCT_INL_H_
@@ -13,8 +14,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-// How a cache dtype is multiplied. kPair tokens or dimensions are interleaved in the cache; the row's side is stored as
-// Left, kLefts of them for each step along the sum.
+// How a cache dtype is multiplied. kPair tokens or dimensions are interleaved in the cache; the
+// row's side is stored as Left, kLefts of them for each step along the sum.
 template <typename T>
 struct Product;
 
@@ -90,7 +91,8 @@ struct Product<BFloat16> {
     return {hn::BitCast(db, bits)};
   }
   template <class D>
-  static HWY_INLINE hn::Vec<D> mac(D d, const uint32_t* left, const Right<D>& right, hn::Vec<D> sum) {
+  static HWY_INLINE hn::Vec<D> mac(D d, const uint32_t* left, const Right<D>& right,
+                                   hn::Vec<D> sum) {
     const hn::Repartition<hwy::bfloat16_t, D> db;
     auto unused = hn::Zero(d);
     const auto pair = hn::BitCast(db, hn::Set(hn::RebindToUnsigned<D>(), *left));
@@ -107,8 +109,8 @@ constexpr int kTileVectors = HWY_TARGET == HWY_SSE2 || HWY_TARGET == HWY_AVX2 ? 
 
 // scores[r][v] = q[r] . keys of the tokens of vector v, for R rows and NV vectors of tokens.
 template <typename T, int R, int NV>
-HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride, const T* const* keys, int64_t steps,
-                           float* scores) {
+HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
+                           const T* const* keys, int64_t steps, float* scores) {
   using P = Product<T>;
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -121,11 +123,13 @@ HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
   for (int64_t s = 0; s < steps; ++s) {
     typename P::template Right<FloatTag> key[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) key[v] = P::template load<false>(d, keys[v] + s * kBlockTokens * P::kPair);
+    for (int v = 0; v < NV; ++v)
+      key[v] = P::template load<false>(d, keys[v] + s * kBlockTokens * P::kPair);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) sum[r][v] = P::mac(d, q + r * q_stride + s * P::kLefts, key[v], sum[r][v]);
+      for (int v = 0; v < NV; ++v)
+        sum[r][v] = P::mac(d, q + r * q_stride + s * P::kLefts, key[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
@@ -135,7 +139,8 @@ HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
   }
 }
 
-// The tokens of one chunk that a tile of rows weights: values of block b at blocks[b], `tokens` of them in all.
+// The tokens of one chunk that a tile of rows weights: values of block b at blocks[b], `tokens` of
+// them in all.
 template <typename T>
 struct ValueChunk {
   const T* const* blocks;
@@ -145,25 +150,28 @@ struct ValueChunk {
 
 // sum[r][v] += weights of one step times NV vectors of values.
 template <typename T, bool kFirstOnly, int R, int NV, class D>
-HWY_INLINE void value_step(D d, const typename Product<T>::Left* weights, int64_t weight_stride, const T* from,
-                           hn::Vec<D> (&sum)[R][NV]) {
+HWY_INLINE void value_step(D d, const typename Product<T>::Left* weights, int64_t weight_stride,
+                           const T* from, hn::Vec<D> (&sum)[R][NV]) {
   using P = Product<T>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   typename P::template Right<D> value[NV];
 #pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v) value[v] = P::template load<kFirstOnly>(d, from + v * lanes * P::kPair);
+  for (int v = 0; v < NV; ++v)
+    value[v] = P::template load<kFirstOnly>(d, from + v * lanes * P::kPair);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) sum[r][v] = P::mac(d, weights + r * weight_stride, value[v], sum[r][v]);
+    for (int v = 0; v < NV; ++v)
+      sum[r][v] = P::mac(d, weights + r * weight_stride, value[v], sum[r][v]);
   }
 }
 
-// out[r][columns] = alpha[r] * out[r][columns] + sum over tokens of weights[r][token] * values[token][columns].
+// out[r][columns] = alpha[r] * out[r][columns] + sum over tokens of weights[r][token] *
+// values[token][columns].
 template <typename T, int R, int NV, class D>
 HWY_INLINE void value_tile(D d, const typename Product<T>::Left* weights, int64_t weight_stride,
-                           const ValueChunk<T>& chunk, int64_t column, const float* alpha, float* out,
-                           int64_t out_stride) {
+                           const ValueChunk<T>& chunk, int64_t column, const float* alpha,
+                           float* out, int64_t out_stride) {
   using P = Product<T>;
   constexpr int64_t kBlockSteps = kBlockTokens / P::kPair;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -186,7 +194,8 @@ HWY_INLINE void value_tile(D d, const typename Product<T>::Left* weights, int64_
       value_step<T, false>(d, weights, weight_stride, from + s * row, sum);
     steps -= count;
     if (odd && steps == 0 && count < kBlockSteps) {
-      // The other token of the last pair lies past the context: its slot may hold anything, NaN too.
+      // The other token of the last pair lies past the context: its slot may hold anything, NaN
+      // too.
       value_step<T, true>(d, weights, weight_stride, from + count * row, sum);
       break;
     }

@@ -1,5 +1,5 @@
-// One task of paged attention: the rows of one key/value head over a range of the context, and the merge of partial
-// results. Included by a file for each cache dtype.
+// One task of paged attention: the rows of one key/value head over a range of the context, and the
+// merge of partial results. Included by a file for each cache dtype.
 #if defined(MINIINFER_OPS_CPU_ATTENTION_TASK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MINIINFER_OPS_CPU_ATTENTION_TASK_INL_H_
 #undef MINIINFER_OPS_CPU_ATTENTION_TASK_INL_H_
@@ -26,15 +26,18 @@ HWY_INLINE float exp2_scalar(float x) {
 }
 
 // total = total merged with part, for one row. A part without scores changes nothing, bit for bit.
-HWY_INLINE void merge_row(const Accumulator& total, const Accumulator& part, int64_t row, int64_t head_dim, float c) {
+HWY_INLINE void merge_row(const Accumulator& total, const Accumulator& part, int64_t row,
+                          int64_t head_dim, float c) {
   const FloatTag d;
   const float max = HWY_MAX(total.max[row], part.max[row]);
-  const float a = exp2_scalar((total.max[row] - max) * c), b = exp2_scalar((part.max[row] - max) * c);
+  const float a = exp2_scalar((total.max[row] - max) * c),
+              b = exp2_scalar((part.max[row] - max) * c);
   const auto va = hn::Set(d, a), vb = hn::Set(d, b);
   float* out = total.out + row * total.stride;
   const float* other = part.out + row * part.stride;
   for_vectors(d, head_dim, [&](int64_t i, int64_t count) HWY_ATTR {
-    const auto sum = hn::MulAdd(load_part(d, out + i, count), va, hn::Mul(load_part(d, other + i, count), vb));
+    const auto sum =
+        hn::MulAdd(load_part(d, out + i, count), va, hn::Mul(load_part(d, other + i, count), vb));
     store_part(d, sum, out + i, count);
   });
   const hn::CappedTag<float, 1> d1;
@@ -50,12 +53,13 @@ HWY_INLINE void clear(const Accumulator& total, int64_t rows) {
 }
 
 // Row `i` of the task, normalized, to the output tensor.
-HWY_INLINE void write_output(const AttentionArgs& args, int64_t token, int64_t head, const float* sum,
-                             const float* from) {
+HWY_INLINE void write_output(const AttentionArgs& args, int64_t token, int64_t head,
+                             const float* sum, const float* from) {
   const FloatTag d;
   const auto scale = hn::Div(hn::Set(d, 1.0F), hn::Set(d, *sum));
   dispatch_float(args.out.dtype(), [&](auto tag) HWY_ATTR {
-    auto* to = args.out.data<decltype(tag)>() + token * args.out.stride(0) + head * args.out.stride(1);
+    auto* to =
+        args.out.data<decltype(tag)>() + token * args.out.stride(0) + head * args.out.stride(1);
     for_vectors(d, args.problem.head_dim, [&](int64_t i, int64_t count) HWY_ATTR {
       store_part(d, hn::Mul(load_part(d, from + i, count), scale), to + i, count);
     });
@@ -65,7 +69,8 @@ HWY_INLINE void write_output(const AttentionArgs& args, int64_t token, int64_t h
 template <typename T>
 class AttentionTask {
  public:
-  AttentionTask(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials, float* scratch)
+  AttentionTask(const AttentionArgs& args, const AttentionPlan::Task& task, float* partials,
+                float* scratch)
       : args_(args),
         task_(task),
         partials_(partials),
@@ -97,20 +102,21 @@ class AttentionTask {
     const bool partial = task_.partial >= 0;
     if (!partial) clear(total_, rows_.count);
     int64_t index = 0;
-    for (int64_t begin = task_.context_begin; begin < task_.context_end; begin += kSegment, ++index) {
+    for (int64_t begin = task_.context_begin; begin < task_.context_end;
+         begin += kSegment, ++index) {
       run_segment(begin, HWY_MIN(begin + kSegment, static_cast<int64_t>(task_.context_end)));
       if (partial) {
         store_partial(partials_ + task_.partial + index * partial_stride(rows_.count, head_dim_));
       } else {
-        for (int64_t i = 0; i < rows_.count; ++i)
-          merge_row(total_, segment_, i, head_dim_, c_);
+        for (int64_t i = 0; i < rows_.count; ++i) merge_row(total_, segment_, i, head_dim_, c_);
       }
     }
     if (partial) return;
     const int64_t first_token = args_.problem.query_starts[task_.sequence] + task_.query_begin;
     for (int64_t i = 0; i < rows_.count; ++i)
-      write_output(args_, first_token + i / rows_.group, task_.kv_head * rows_.group + i % rows_.group,
-                   total_.sum + i, total_.out + i * total_.stride);
+      write_output(args_, first_token + i / rows_.group,
+                   task_.kv_head * rows_.group + i % rows_.group, total_.sum + i,
+                   total_.out + i * total_.stride);
   }
 
  private:
@@ -124,8 +130,8 @@ class AttentionTask {
     dispatch_float(q.dtype(), [&](auto tag) HWY_ATTR {
       for (int64_t i = 0; i < rows_.count; ++i) {
         const int64_t head = task_.kv_head * rows_.group + i % rows_.group;
-        const auto* from =
-            q.data<decltype(tag)>() + (first_token + i / rows_.group) * q.stride(0) + head * q.stride(1);
+        const auto* from = q.data<decltype(tag)>() + (first_token + i / rows_.group) * q.stride(0) +
+                           head * q.stride(1);
         using Element = std::conditional_t<std::is_same_v<Left, float>, float, BFloat16>;
         convert(from, reinterpret_cast<Element*>(q_ + i * q_stride_), head_dim_);
       }
@@ -154,18 +160,21 @@ class AttentionTask {
 
   int64_t position(int64_t row) const { return rows_.position + row / rows_.group; }
   int64_t window_begin(int64_t row) const {
-    return args_.sliding_window > 0 ? HWY_MAX(position(row) - args_.sliding_window + 1, int64_t{0}) : 0;
+    return args_.sliding_window > 0 ? HWY_MAX(position(row) - args_.sliding_window + 1, int64_t{0})
+                                    : 0;
   }
 
-  // Rows [row, row + R) over cached tokens [begin, end) of one chunk, as far as causality and the window let them.
+  // Rows [row, row + R) over cached tokens [begin, end) of one chunk, as far as causality and the
+  // window let them.
   template <int R>
   void run_tile(int64_t row, int64_t begin, int64_t end) {
     const int64_t tokens = HWY_MIN(end, position(row + R - 1) + 1) - begin;
-    const int64_t skipped = HWY_MAX(window_begin(row) - begin, int64_t{0}) / kBlockTokens * kBlockTokens;
+    const int64_t skipped =
+        HWY_MAX(window_begin(row) - begin, int64_t{0}) / kBlockTokens * kBlockTokens;
     if (skipped >= tokens) return;
     const PagedKvCache& cache = args_.cache;
-    const int32_t* table =
-        args_.problem.block_tables.data() + task_.sequence * args_.problem.block_table_stride + begin / kBlockTokens;
+    const int32_t* table = args_.problem.block_tables.data() +
+                           task_.sequence * args_.problem.block_table_stride + begin / kBlockTokens;
     const int64_t block_elements = kBlockTokens * head_dim_;
     const T* keys[kChunk / kBlockTokens];
     const T* values[kChunk / kBlockTokens];
@@ -180,7 +189,8 @@ class AttentionTask {
     for (int r = 0; r < R; ++r)
       alpha[r] = weigh_row(row + r, r, begin, skipped, blocks * kBlockTokens,
                            HWY_MIN(end, position(row + r) + 1) - begin);
-    value_rows<R>(row, {values + skipped / kBlockTokens, tokens - skipped, head_dim_}, skipped, alpha);
+    value_rows<R>(row, {values + skipped / kBlockTokens, tokens - skipped, head_dim_}, skipped,
+                  alpha);
   }
 
   template <int R>
@@ -192,8 +202,8 @@ class AttentionTask {
         const int64_t first = token + v * lanes;
         from[v] = keys[first / kBlockTokens] + first % kBlockTokens * P::kPair;
       }
-      score_tile<T, R, decltype(vectors)::value>(q_ + row * q_stride_, q_stride_, from, head_dim_ / P::kPair,
-                                                 scores_ + token);
+      score_tile<T, R, decltype(vectors)::value>(q_ + row * q_stride_, q_stride_, from,
+                                                 head_dim_ / P::kPair, scores_ + token);
     };
     int64_t token = begin;
     for (; token + kTileVectors * lanes <= end; token += kTileVectors * lanes)
@@ -201,8 +211,9 @@ class AttentionTask {
     for (; token < end; token += lanes) run(std::integral_constant<int, 1>(), token);
   }
 
-  // Turns the scores [begin, end) of one row into weights; those outside the row's window, or past its position at
-  // `limit`, get 0 whatever their score. Returns the factor for what the row has accumulated.
+  // Turns the scores [begin, end) of one row into weights; those outside the row's window, or past
+  // its position at `limit`, get 0 whatever their score. Returns the factor for what the row has
+  // accumulated.
   float weigh_row(int64_t row, int r, int64_t chunk, int64_t begin, int64_t end, int64_t limit) {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -230,7 +241,8 @@ class AttentionTask {
   }
 
   // weights = 2^(c (score - max)); the sums of each lane go on with a factor of alpha.
-  void exponentiate(const float* scores, int r, int64_t begin, int64_t end, float max, float alpha, float* sums) {
+  void exponentiate(const float* scores, int r, int64_t begin, int64_t end, float max, float alpha,
+                    float* sums) {
     const hn::CappedTag<float, kBlockTokens> d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const auto c = hn::Set(d, c_), shift = hn::Set(d, -max * c_);
@@ -250,18 +262,21 @@ class AttentionTask {
   }
 
   template <int R>
-  void value_rows(int64_t row, const ValueChunk<T>& chunk, int64_t first_token, const float* alpha) {
+  void value_rows(int64_t row, const ValueChunk<T>& chunk, int64_t first_token,
+                  const float* alpha) {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const Left* weights = weights_ + first_token / P::kPair * P::kLefts;
     float* out = segment_.out + row * segment_.stride;
     int64_t column = 0;
     for (; column + kTileVectors * lanes <= head_dim_; column += kTileVectors * lanes)
-      value_tile<T, R, kTileVectors>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
+      value_tile<T, R, kTileVectors>(d, weights, kChunk, chunk, column, alpha, out,
+                                     segment_.stride);
     for (; column + lanes <= head_dim_; column += lanes)
       value_tile<T, R, 1>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
     if (column < head_dim_)
-      value_tile<T, R, 1>(hn::CappedTag<float, 8>(), weights, kChunk, chunk, column, alpha, out, segment_.stride);
+      value_tile<T, R, 1>(hn::CappedTag<float, 8>(), weights, kChunk, chunk, column, alpha, out,
+                          segment_.stride);
   }
 
   void store_partial(float* to) {
@@ -280,17 +295,17 @@ class AttentionTask {
   TaskRows rows_;
   int64_t head_dim_;
   int64_t q_stride_;
-  float c_;                     // scale * log2(e)
-  float* scores_;               // [kMaxTileRows][kChunk]
-  Left* weights_;               // the same, as the value product wants them
-  Left* q_;                     // [rows][q_stride]
-  float* lanes_;                // [rows][16] sums of weights, a lane for each token of a block
+  float c_;        // scale * log2(e)
+  float* scores_;  // [kMaxTileRows][kChunk]
+  Left* weights_;  // the same, as the value product wants them
+  Left* q_;        // [rows][q_stride]
+  float* lanes_;   // [rows][16] sums of weights, a lane for each token of a block
   Accumulator segment_, total_;
 };
 
 template <typename T>
-HWY_INLINE void merge_partials(const AttentionArgs& args, const AttentionPlan::Merge& merge, const float* partials,
-                               float* scratch) {
+HWY_INLINE void merge_partials(const AttentionArgs& args, const AttentionPlan::Merge& merge,
+                               const float* partials, float* scratch) {
   const AttentionProblem& p = args.problem;
   const TaskRows rows = task_rows(p, merge.sequence, merge.query_begin, merge.query_end);
   const int64_t stride = partial_stride(rows.count, p.head_dim);
@@ -304,8 +319,8 @@ HWY_INLINE void merge_partials(const AttentionArgs& args, const AttentionPlan::M
   }
   const int64_t first_token = p.query_starts[merge.sequence] + merge.query_begin;
   for (int64_t i = 0; i < rows.count; ++i)
-    write_output(args, first_token + i / rows.group, merge.kv_head * rows.group + i % rows.group, total.sum + i,
-                 total.out + i * total.stride);
+    write_output(args, first_token + i / rows.group, merge.kv_head * rows.group + i % rows.group,
+                 total.sum + i, total.out + i * total.stride);
 }
 
 }  // namespace miniinfer::cpu::HWY_NAMESPACE

@@ -6,18 +6,20 @@
 
 namespace miniinfer::cpu {
 
-// Softmax runs over chunks of kChunk cached tokens, and a context's result is put together from segments of
-// kSegment tokens, merged in order. Both lie at fixed positions of the sequence, so a row's arithmetic depends on its
-// own position alone: not on the batch, the rows computed beside it, or the number of threads.
+// Softmax runs over chunks of kChunk cached tokens, and a context's result is put together from
+// segments of kSegment tokens, merged in order. Both lie at fixed positions of the sequence, so a
+// row's arithmetic depends on its own position alone: not on the batch, the rows computed beside
+// it, or the number of threads.
 constexpr int64_t kChunk = 128;
 constexpr int64_t kSegment = 512;
 constexpr int64_t kBlockTokens = 16;
 
-// Query rows times query heads of one key/value head in a task: enough for a chunk of keys and values to be
-// used 16 times from the second-level cache.
+// Query rows times query heads of one key/value head in a task: enough for a chunk of keys and
+// values to be used 16 times from the second-level cache.
 constexpr int64_t kTaskRows = 96;
 
-// The maximum of no score: far below any real one, yet finite, so that differences of maxima are never NaN.
+// The maximum of no score: far below any real one, yet finite, so that differences of maxima are
+// never NaN.
 constexpr float kNoScore = -1e30F;
 
 struct TaskRows {
@@ -39,13 +41,17 @@ inline int64_t first_segment(int64_t position, int sliding_window) {
 }
 
 // A partial result of `rows` rows: maxima [rows], sums [rows], weighted values [rows][head_dim].
-inline int64_t partial_stride(int64_t rows, int64_t head_dim) { return rows * (head_dim + 2); }
+inline int64_t partial_stride(int64_t rows, int64_t head_dim) {
+  return rows * (head_dim + 2);
+}
 
 // Floats of scratch for a task of up to `rows` rows.
 int64_t task_scratch_floats(int64_t rows, int64_t head_dim);
 
-using TaskFn = void (*)(const AttentionArgs&, const AttentionPlan::Task&, float* partials, float* scratch);
-using MergeFn = void (*)(const AttentionArgs&, const AttentionPlan::Merge&, const float* partials, float* scratch);
+using TaskFn = void (*)(const AttentionArgs&, const AttentionPlan::Task&, float* partials,
+                        float* scratch);
+using MergeFn = void (*)(const AttentionArgs&, const AttentionPlan::Merge&, const float* partials,
+                         float* scratch);
 
 struct AttentionKernels {
   TaskFn task;

@@ -1,6 +1,5 @@
 #include "ops/cpu/convert.h"
 
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/convert.cc"
 #include "ops/cpu/highway_targets.h"
@@ -28,7 +27,9 @@ namespace miniinfer::cpu {
 
 HWY_EXPORT(convert_row);
 
-ConvertFn convert_fn() { return HWY_DYNAMIC_POINTER(convert_row); }
+ConvertFn convert_fn() {
+  return HWY_DYNAMIC_POINTER(convert_row);
+}
 
 const float* vector_as_float(ExecContext& context, const ConstTensorView& vector) {
   if (!vector.defined() || vector.dtype() == DType::kFloat32) return vector.data<float>();

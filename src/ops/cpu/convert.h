@@ -11,8 +11,8 @@ namespace miniinfer::cpu {
 using ConvertFn = void (*)(DType from_dtype, const void* from, DType to_dtype, void* to, int64_t n);
 ConvertFn convert_fn();
 
-// A short contiguous vector (a norm's weight) as float32: its own memory, or converted into the workspace, valid
-// until the caller's Workspace::Scope ends. Null when the view is undefined.
+// A short contiguous vector (a norm's weight) as float32: its own memory, or converted into the
+// workspace, valid until the caller's Workspace::Scope ends. Null when the view is undefined.
 const float* vector_as_float(ExecContext& context, const ConstTensorView& vector);
 
 }  // namespace miniinfer::cpu

@@ -17,7 +17,8 @@ void embedding(ExecContext& context, const EmbeddingArgs& args) {
   context.pool().parallel_for(args.ids.dim(0), row_grain(width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       if (args.table.dtype() == args.out.dtype()) {
-        std::memcpy(out.row(t), table.row(ids[t]), static_cast<size_t>(width) * dtype_size(args.out.dtype()));
+        std::memcpy(out.row(t), table.row(ids[t]),
+                    static_cast<size_t>(width) * dtype_size(args.out.dtype()));
       } else {
         convert(args.table.dtype(), table.row(ids[t]), args.out.dtype(), out.row(t), width);
       }

@@ -48,7 +48,8 @@ void write_tokens(const KvWriteArgs& args, Word* buffer, int64_t begin, int64_t 
       const int64_t start = (block * heads + h) * kBlock * dim;
       const int64_t row = t * heads + h;
       scatter_key(as_words(args.k, k_rows, row), dim, offset, args.cache.keys.data<Word>() + start);
-      scatter_value(as_words(args.v, v_rows, row), dim, offset, args.cache.values.data<Word>() + start);
+      scatter_value(as_words(args.v, v_rows, row), dim, offset,
+                    args.cache.values.data<Word>() + start);
     }
   }
 }
@@ -61,14 +62,15 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
   float* buffers = context.workspace().allocate_array<float>(dim * context.num_threads());
   std::atomic<int> next_buffer{0};
   const int64_t width = args.cache.keys.dim(1) * dim;
-  context.pool().parallel_for(args.slot_mapping.dim(0), row_grain(width * 8), [&](int64_t begin, int64_t end) {
-    float* buffer = buffers + dim * next_buffer.fetch_add(1, std::memory_order_relaxed);
-    if (args.cache.keys.dtype() == DType::kFloat32) {
-      write_tokens(args, reinterpret_cast<uint32_t*>(buffer), begin, end);
-    } else {
-      write_tokens(args, reinterpret_cast<uint16_t*>(buffer), begin, end);
-    }
-  });
+  context.pool().parallel_for(
+      args.slot_mapping.dim(0), row_grain(width * 8), [&](int64_t begin, int64_t end) {
+        float* buffer = buffers + dim * next_buffer.fetch_add(1, std::memory_order_relaxed);
+        if (args.cache.keys.dtype() == DType::kFloat32) {
+          write_tokens(args, reinterpret_cast<uint32_t*>(buffer), begin, end);
+        } else {
+          write_tokens(args, reinterpret_cast<uint16_t*>(buffer), begin, end);
+        }
+      });
 }
 
 }  // namespace miniinfer::cpu

@@ -30,12 +30,15 @@ HWY_INLINE const float* add_residual(const T* x, float* residual, int64_t n) {
 
 HWY_INLINE const float* input_row(const NormRow& p, const void* x, float* residual, float* buffer) {
   if (residual == nullptr) return as_float(p.x_dtype, x, buffer, p.width);
-  if (p.x_dtype == DType::kFloat32) return add_residual(static_cast<const float*>(x), residual, p.width);
-  if (p.x_dtype == DType::kFloat16) return add_residual(static_cast<const Float16*>(x), residual, p.width);
+  if (p.x_dtype == DType::kFloat32)
+    return add_residual(static_cast<const float*>(x), residual, p.width);
+  if (p.x_dtype == DType::kFloat16)
+    return add_residual(static_cast<const Float16*>(x), residual, p.width);
   return add_residual(static_cast<const BFloat16*>(x), residual, p.width);
 }
 
-// Sum over the row of term(x[i]), in an order that depends on the width alone. Lanes past the end must give 0.
+// Sum over the row of term(x[i]), in an order that depends on the width alone. Lanes past the end
+// must give 0.
 template <class Term>
 HWY_INLINE float row_sum(const float* x, int64_t n, Term&& term) {
   const FloatTag d;
@@ -70,8 +73,10 @@ HWY_INLINE void scale_row(const NormRow& p, const float* x, float mean, float in
 }
 
 HWY_INLINE void write_row(const NormRow& p, const float* x, float mean, float inverse, void* out) {
-  if (p.out_dtype == DType::kFloat32) return scale_row(p, x, mean, inverse, static_cast<float*>(out));
-  if (p.out_dtype == DType::kFloat16) return scale_row(p, x, mean, inverse, static_cast<Float16*>(out));
+  if (p.out_dtype == DType::kFloat32)
+    return scale_row(p, x, mean, inverse, static_cast<float*>(out));
+  if (p.out_dtype == DType::kFloat16)
+    return scale_row(p, x, mean, inverse, static_cast<Float16*>(out));
   scale_row(p, x, mean, inverse, static_cast<BFloat16*>(out));
 }
 
@@ -118,16 +123,23 @@ void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, R
   const Workspace::Scope scope(context.workspace());
   const int64_t width = args.x.dim(-1);
   if (width == 0) return;
-  const NormRow row{args.x.dtype(), args.out.dtype(), vector_as_float(context, args.weight),
-                    vector_as_float(context, bias), width, args.eps};
+  const NormRow row{args.x.dtype(),
+                    args.out.dtype(),
+                    vector_as_float(context, args.weight),
+                    vector_as_float(context, bias),
+                    width,
+                    args.eps};
   const bool convert = !args.residual.defined() && args.x.dtype() != DType::kFloat32;
-  float* buffers = convert ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
+  float* buffers =
+      convert ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
   std::atomic<int> next_buffer{0};
   const Rows x(args.x), residual(args.residual), out(args.out);
   context.pool().parallel_for(row_count(args.x), row_grain(width), [&](int64_t begin, int64_t end) {
-    float* buffer = convert ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed) : nullptr;
+    float* buffer =
+        convert ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed) : nullptr;
     for (int64_t i = begin; i < end; ++i)
-      row_fn(row, x.row(i), residual.defined() ? residual.at<float>(i) : nullptr, buffer, out.row(i));
+      row_fn(row, x.row(i), residual.defined() ? residual.at<float>(i) : nullptr, buffer,
+             out.row(i));
   });
 }
 

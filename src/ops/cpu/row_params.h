@@ -4,7 +4,8 @@
 
 #include "miniinfer/tensor.h"
 
-// What the rows of one call have in common: the arguments of the row kernels that are the same for each.
+// What the rows of one call have in common: the arguments of the row kernels that are the same for
+// each.
 namespace miniinfer::cpu {
 
 struct NormRow {

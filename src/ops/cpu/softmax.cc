@@ -18,7 +18,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-
 // The largest scale * x; NaN when the row has a NaN, or is empty of anything above -infinity.
 HWY_INLINE float row_max(const float* x, int64_t n, float scale) {
   const FloatTag d;
@@ -65,7 +64,8 @@ HWY_INLINE float exp_sum(const float* x, int64_t n, float scale, float max, Use&
   return hn::ReduceSum(d, hn::Add(sum0, sum1));
 }
 
-// Two passes over a row that the first brought into cache: `terms` [width] keeps e^(x - max) for the last one.
+// Two passes over a row that the first brought into cache: `terms` [width] keeps e^(x - max) for
+// the last one.
 template <typename T>
 HWY_INLINE void finish_row(const SoftmaxRow& p, const float* x, float max, float* terms, T* out) {
   const FloatTag d;
@@ -78,9 +78,9 @@ HWY_INLINE void finish_row(const SoftmaxRow& p, const float* x, float max, float
     });
     return;
   }
-  const float sum = exp_sum(x, p.width, p.scale, max, [&](FloatVec e, int64_t i, int64_t count) HWY_ATTR {
-    store_part(d, e, terms + i, count);
-  });
+  const float sum = exp_sum(x, p.width, p.scale, max,
+                            [&](FloatVec e, int64_t i, int64_t count)
+                                HWY_ATTR { store_part(d, e, terms + i, count); });
   const auto inverse = hn::Set(d, 1.0F / sum);
   for_vectors(d, p.width, [&](int64_t i, int64_t count) HWY_ATTR {
     store_part(d, hn::Mul(load_part(d, terms + i, count), inverse), out + i, count);
@@ -114,14 +114,19 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
   if (width == 0) return;
   const Rows x(args.x), out(args.out);
   const bool buffered = args.x.dtype() != DType::kFloat32 || args.out.dtype() != DType::kFloat32;
-  float* buffers = buffered ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
+  float* buffers =
+      buffered ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
   std::atomic<int> next_buffer{0};
   // A term costs several times what a plain element does.
-  context.pool().parallel_for(row_count(args.x), row_grain(width * 4), [&](int64_t begin, int64_t end) {
-    float* buffer = buffered ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed) : nullptr;
-    for (int64_t i = begin; i < end; ++i)
-      row_fn({args.x.dtype(), args.out.dtype(), width, args.scale, args.log}, x.row(i), buffer, out.row(i));
-  });
+  context.pool().parallel_for(
+      row_count(args.x), row_grain(width * 4), [&](int64_t begin, int64_t end) {
+        float* buffer = buffered
+                            ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed)
+                            : nullptr;
+        for (int64_t i = begin; i < end; ++i)
+          row_fn({args.x.dtype(), args.out.dtype(), width, args.scale, args.log}, x.row(i), buffer,
+                 out.row(i));
+      });
 }
 
 }  // namespace miniinfer::cpu

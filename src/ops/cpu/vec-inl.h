@@ -1,5 +1,6 @@
-// Vectors of float32 over storage of any float dtype, and elementary functions on them. Compiled once for each
-// instruction set: include it between hwy/foreach_target.h and HWY_BEFORE_NAMESPACE of an operator's file.
+// Vectors of float32 over storage of any float dtype, and elementary functions on them. Compiled
+// once for each instruction set: include it between hwy/foreach_target.h and HWY_BEFORE_NAMESPACE
+// of an operator's file.
 #if defined(MINIINFER_OPS_CPU_VEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MINIINFER_OPS_CPU_VEC_INL_H_
 #undef MINIINFER_OPS_CPU_VEC_INL_H_
@@ -87,8 +88,9 @@ HWY_INLINE void for_vectors(D d, int64_t n, Body&& body) {
 
 template <class D, typename T>
 HWY_INLINE hn::Vec<D> load_part(D d, const T* from, int64_t count) {
-  return count == static_cast<int64_t>(hn::Lanes(d)) ? load_float(d, from)
-                                                     : load_float_n(d, from, static_cast<size_t>(count));
+  return count == static_cast<int64_t>(hn::Lanes(d))
+             ? load_float(d, from)
+             : load_float_n(d, from, static_cast<size_t>(count));
 }
 
 template <class D, typename T>
@@ -116,18 +118,21 @@ HWY_INLINE const float* as_float(DType dtype, const void* from, float* buffer, i
   return buffer;
 }
 
-// 2^n as a factor, from n + 1.5 * 2^23 + 127 in float: the low bits of that sum are the biased exponent.
+// 2^n as a factor, from n + 1.5 * 2^23 + 127 in float: the low bits of that sum are the biased
+// exponent.
 constexpr float kExponentMagic = 12582912.0F + 127.0F;
 
-// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127 (-infinity included); NaN stays NaN. Largest relative
-// error 1e-7: minimax polynomial of degree 6 on [-1/2, 1/2] with a fixed constant term.
+// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127 (-infinity included); NaN stays NaN.
+// Largest relative error 1e-7: minimax polynomial of degree 6 on [-1/2, 1/2] with a fixed constant
+// term.
 template <class D>
 HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   x = hn::Max(hn::Set(d, -127.0F), x);
   const auto magic = hn::Set(d, kExponentMagic);
   const auto shifted = hn::Add(x, magic);
   const auto f = hn::Sub(x, hn::Sub(shifted, magic));
-  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(hn::RebindToUnsigned<D>(), shifted)));
+  const auto power =
+      hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(hn::RebindToUnsigned<D>(), shifted)));
   auto p = hn::MulAdd(hn::Set(d, 1.5353362e-4F), f, hn::Set(d, 1.33988739e-3F));
   p = hn::MulAdd(p, f, hn::Set(d, 9.61843692e-3F));
   p = hn::MulAdd(p, f, hn::Set(d, 5.55033237e-2F));
@@ -137,7 +142,8 @@ HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   return hn::Mul(p, power);
 }
 
-// e^x: 0 below -87.33 (subnormal results are flushed), infinity above 88.72, NaN stays NaN; elsewhere within 2 ulp.
+// e^x: 0 below -87.33 (subnormal results are flushed), infinity above 88.72, NaN stays NaN;
+// elsewhere within 2 ulp.
 template <class D>
 HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
@@ -153,8 +159,10 @@ HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   p = hn::MulAdd(p, r, hn::Set(d, 4.99999940e-1F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
-  // 2^n in two factors of half the exponent, so that n = 128 reaches the largest finite numbers and infinity.
-  const auto bits = hn::BitCast(hn::RebindToSigned<D>(), hn::Sub(hn::BitCast(du, shifted), hn::Set(du, 0x4B400000)));
+  // 2^n in two factors of half the exponent, so that n = 128 reaches the largest finite numbers and
+  // infinity.
+  const auto bits = hn::BitCast(hn::RebindToSigned<D>(),
+                                hn::Sub(hn::BitCast(du, shifted), hn::Set(du, 0x4B400000)));
   const auto half = hn::ShiftRight<1>(bits);
   const auto bias = hn::Set(hn::RebindToSigned<D>(), 127);
   const auto low = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));

@@ -11,8 +11,9 @@ inline double load(const ConstTensorView& view, int64_t row, int64_t column) {
   const Rows rows(view);
   column *= view.rank() == 0 ? 1 : view.stride(-1);
   if (view.dtype() == DType::kFloat64) return rows.at<double>(row)[column];
-  return dispatch_float(view.dtype(),
-                        [&](auto tag) { return double{to_float(rows.at<decltype(tag)>(row)[column])}; });
+  return dispatch_float(view.dtype(), [&](auto tag) {
+    return double{to_float(rows.at<decltype(tag)>(row)[column])};
+  });
 }
 
 // Rounds to the view's dtype, which may be float64 to see the reference unrounded.

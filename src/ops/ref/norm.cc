@@ -27,7 +27,8 @@ void rms_norm(const RmsNormArgs& args) {
       squares += row[j] * row[j];
     }
     const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + args.eps);
-    for (int64_t j = 0; j < width; ++j) store(args.out, i, j, row[j] * scale * load(args.weight, 0, j));
+    for (int64_t j = 0; j < width; ++j)
+      store(args.out, i, j, row[j] * scale * load(args.weight, 0, j));
   }
 }
 
@@ -40,7 +41,8 @@ void layer_norm(const LayerNormArgs& args) {
       row[j] = input(args.x, args.residual, i, j);
       mean += row[j] / static_cast<double>(width);
     }
-    for (double value : row) variance += (value - mean) * (value - mean) / static_cast<double>(width);
+    for (double value : row)
+      variance += (value - mean) * (value - mean) / static_cast<double>(width);
     const double scale = 1 / std::sqrt(variance + args.eps);
     for (int64_t j = 0; j < width; ++j) {
       double value = (row[j] - mean) * scale;

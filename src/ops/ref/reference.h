@@ -7,8 +7,8 @@
 #include "miniinfer/ops/rope.h"
 #include "miniinfer/ops/softmax.h"
 
-// The truth that tests and `doctor` hold the backends against: scalar, in double, written to be read. Arguments as
-// in the contract, except that outputs and residuals may also be float64.
+// The truth that tests and `doctor` hold the backends against: scalar, in double, written to be
+// read. Arguments as in the contract, except that outputs and residuals may also be float64.
 namespace miniinfer::ref {
 
 void activation(const ActivationArgs& args);
