@@ -32,5 +32,10 @@ std::vector<OpBenchResult> run_op_benchmarks(
 // The benchmark rows of each operator, from its case table: one function an operator, in
 // bench/<op>_bench.cc.
 OpCases linear_bench_cases();
+OpCases attention_bench_cases();
+OpCases kv_write_bench_cases();
+OpCases norm_bench_cases();
+OpCases softmax_bench_cases();
+OpCases elementwise_bench_cases();
 
 }  // namespace miniinfer
