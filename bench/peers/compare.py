@@ -21,13 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import Machine
+
 HERE = Path(__file__).resolve().parent
-TICK = os.sysconf("SC_CLK_TCK")
-# A third busy thread on two cores slows whoever spins at barriers by up to 30x (llama.cpp 0.7 tok/s
-# in place of 35), so a measurement in which others used more than this share of the machine is
-# taken again.
-MAX_FOREIGN = 0.04
-ATTEMPTS = 6
 REPEAT = 3
 
 
@@ -38,7 +34,7 @@ class Bench:
         self.miniinfer = miniinfer
         self.threads = str(threads)
         self.openvino_process = None
-        self.most_foreign = 0.0
+        self.machine = Machine()
 
     # --- ours -------------------------------------------------------------------------------
 
@@ -107,41 +103,10 @@ class Bench:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
+            self.machine.processes.append(self.openvino_process)
             self.openvino_process.stdout.readline()
         print(*command, file=self.openvino_process.stdin, flush=True)
         return json.loads(self.openvino_process.stdout.readline())["tokens_per_s"]
-
-    # --- the rest of the machine ------------------------------------------------------------
-
-    def own_cpu_seconds(self):
-        times = os.times()
-        total = times.user + times.system + times.children_user + times.children_system
-        if self.openvino_process is not None:
-            fields = (
-                Path(f"/proc/{self.openvino_process.pid}/stat")
-                .read_text()
-                .rsplit(")", 1)[1]
-                .split()
-            )
-            total += (int(fields[11]) + int(fields[12])) / TICK
-        return total
-
-    def quietly(self, measurement):
-        """The value taken with the machine otherwise idle; else the least disturbed one."""
-        best = None
-        for _ in range(ATTEMPTS):
-            wait_until_idle()
-            start, busy, own = time.perf_counter(), busy_seconds(), self.own_cpu_seconds()
-            value = measurement()
-            elapsed = time.perf_counter() - start
-            foreign = (busy_seconds() - busy) - (self.own_cpu_seconds() - own)
-            share = foreign / (elapsed * os.cpu_count())
-            if best is None or share < best[0]:
-                best = (share, value)
-            if share < MAX_FOREIGN:
-                break
-        self.most_foreign = max(self.most_foreign, best[0])
-        return best[1]
 
     def close(self):
         if self.openvino_process is not None:
@@ -157,21 +122,6 @@ def run(command):
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
     return done.stdout
-
-
-def busy_seconds():
-    fields = [int(f) for f in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]]
-    user, nice, system, _, _, irq, softirq = fields
-    return (user + nice + system + irq + softirq) / TICK
-
-
-def wait_until_idle(seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        before = busy_seconds()
-        time.sleep(0.3)
-        if busy_seconds() - before < 0.05 * 0.3 * os.cpu_count():
-            return
 
 
 def wall(command):
@@ -232,7 +182,7 @@ def measure(bench, contestants, rounds):
         if round_number % 2:
             order.reverse()
         for name in order:
-            values[name].append(bench.quietly(contestants[name]))
+            values[name].append(bench.machine.quietly(contestants[name]))
     return values
 
 
@@ -273,7 +223,7 @@ def main():
         values = measure(bench, contestants, arguments.rounds)
         results[row] = {"unit": unit, **report(row, unit, more_is_better, values)}
     bench.close()
-    print(f"\nothers used at most {bench.most_foreign:.1%} of the machine during a measurement")
+    print("\n" + bench.machine.summary())
     if arguments.output_json:
         Path(arguments.output_json).write_text(json.dumps(results, indent=1) + "\n")
 

@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""Times single operators in torch on the CPU: best milliseconds by operator and shape, as JSON.
+"""Times single operators in torch on demand: a case of `miniinfer bench ops` a line, its median
+milliseconds a line back.
 
-usage: torch_ops.py [THREADS]
+usage: torch_ops.py [THREADS]   (a line "cases" lists the cases)
 """
 
 import json
+import statistics
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
 
-BF16 = torch.bfloat16
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+COLD_BYTES = 256 << 20  # weights are rotated over this much, as ours are: no cache is that large
 
 
-def best_ms(run, seconds=1.5, least=5):
+def median_ms(run, seconds=0.5, least=5):
     run()
     times = []
     deadline = time.perf_counter() + seconds
@@ -22,54 +25,98 @@ def best_ms(run, seconds=1.5, least=5):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return min(times) * 1e3
+    return statistics.median(times) * 1e3
 
 
-def row_operators():
-    """Outputs are given where torch allows it: allocating 64 MB costs more than the softmax."""
-    x = torch.randn(4096, 4096)
+def rowwise(run, name):
+    """A 4096 x 4096 operator. `run(x, out)` writes to out where torch can: a fresh 64 MB result
+    costs more in page faults than a softmax in arithmetic."""
+    x = torch.randn(4096, 4096).to(DTYPES[name])
     out = torch.empty_like(x)
-    weight, bias = torch.ones(4096), torch.zeros(4096)
-    yield "softmax f32 4096x4096", lambda: torch.softmax(x, -1, out=out)
-    yield "layer_norm f32 4096x4096", lambda: F.layer_norm(x, (4096,), weight, bias)
-    yield "rms_norm f32 4096x4096", lambda: F.rms_norm(x, (4096,), weight)
-    yield "silu f32 4096x4096", lambda: torch.ops.aten.silu.out(x, out=out)
-    yield "gelu f32 4096x4096", lambda: torch.ops.aten.gelu.out(x, out=out)
-    table = torch.randn(32000, 1024, dtype=BF16)
-    ids = torch.randint(0, 32000, (4096,))
-    yield "embedding bf16 4096x1024", lambda: F.embedding(ids, table)
+    return lambda: run(x, out)
 
 
-def matrix_operators():
-    for dtype, name in ((torch.float32, "f32"), (BF16, "bf16")):
-        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
-        yield f"matmul {name} 2048x2048x2048", lambda a=a, b=b: F.linear(a, b)
-    for rows in (1, 16, 512):
-        x = torch.randn(rows, 1024).to(BF16)
-        weight = torch.randn(3072, 1024).to(BF16)
-        yield f"linear bf16 {rows}x1024x3072", lambda x=x, w=weight: F.linear(x, w)
-    x, weight = torch.randn(1, 1024).to(BF16), torch.randn(151936, 1024).to(BF16)
-    yield "linear bf16 1x1024x151936", lambda: F.linear(x, weight)
+def norm(run, name):
+    weight = torch.ones(4096, dtype=DTYPES[name])
+    return rowwise(lambda x, out: run(x, weight), name)
 
 
-def attention_operators():
-    for dtype, name in ((torch.float32, "f32"), (BF16, "bf16")):
-        q, k, v = (torch.randn(1, 16, 512, 128).to(dtype) for _ in range(3))
-        yield f"causal_attention {name} 16x512x128", lambda q=q, k=k, v=v: (
-            F.scaled_dot_product_attention(q, k, v, is_causal=True)
+def linear(m, n, k, name, cold):
+    dtype = DTYPES[name]
+    x = torch.randn(m, k).to(dtype)
+    size = n * k * x.element_size()
+    weights = [
+        torch.randn(n, k).to(dtype) for _ in range(max(2, COLD_BYTES // size) if cold else 1)
+    ]
+    state = {"next": 0}
+
+    def run():
+        state["next"] = (state["next"] + 1) % len(weights)
+        return F.linear(x, weights[state["next"]])
+
+    return run
+
+
+def causal_attention(name):
+    q, k, v = (torch.randn(1, 16, 512, 128).to(DTYPES[name]) for _ in range(3))
+    return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def embedding(name):
+    table = torch.randn(151936, 1024).to(DTYPES[name])
+    ids = torch.randint(0, 151936, (512,))
+    return lambda: F.embedding(ids, table)
+
+
+def cases():
+    """The name that `miniinfer bench ops` gives the case -> a function that prepares it."""
+    aten = torch.ops.aten
+    table = {}
+    for name in ("float32", "bfloat16"):
+        shape = f"4096x4096 {name}->{name}"
+        table[f"softmax {shape}"] = lambda n=name: rowwise(
+            lambda x, out: torch.softmax(x, -1, out=out), n
         )
+        table[f"layer_norm {shape}"] = lambda n=name: norm(
+            lambda x, w: F.layer_norm(x, (4096,), w, w), n
+        )
+        table[f"rms_norm {shape}"] = lambda n=name: norm(lambda x, w: F.rms_norm(x, (4096,), w), n)
+    shape = "4096x4096 float32->float32"
+    table[f"log_softmax {shape}"] = lambda: rowwise(
+        lambda x, out: torch.log_softmax(x, -1, out=out), "float32"
+    )
+    table[f"silu {shape}"] = lambda: rowwise(lambda x, out: aten.silu.out(x, out=out), "float32")
+    table[f"gelu {shape}"] = lambda: rowwise(lambda x, out: aten.gelu.out(x, out=out), "float32")
+    table["embedding tokens512 width1024 bfloat16->bfloat16"] = lambda: embedding("bfloat16")
+    table["attention b1 rows512 context512 heads16/16 d128 bfloat16"] = lambda: causal_attention(
+        "bfloat16"
+    )
+    for name in ("bfloat16", "float16", "float32"):
+        key = f"linear m2048 n2048 k2048 {name}*{name}->{name} cached"
+        table[key] = lambda n=name: linear(2048, 2048, 2048, n, cold=False)
+    for m, n, k, out in (
+        (1, 6144, 1024, "bfloat16"),
+        (1, 151936, 1024, "float32"),
+        (16, 6144, 1024, "bfloat16"),
+        (512, 6144, 1024, "bfloat16"),
+        (512, 1024, 3072, "float32"),
+    ):
+        key = f"linear m{m} n{n} k{k} bfloat16*bfloat16->{out}"
+        table[key] = lambda m=m, n=n, k=k: linear(m, n, k, "bfloat16", cold=True)
+    return table
 
 
 @torch.inference_mode()
 def main(threads="2"):
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
-    best = {}
-    for family in (row_operators, matrix_operators, attention_operators):
-        for name, run in family():
-            best[name] = round(best_ms(run), 4)
-            print(f"{name:32s} {best[name]:10.3f} ms", file=sys.stderr, flush=True)
-    print(json.dumps({"torch": torch.__version__, "threads": int(threads), "best_ms": best}))
+    table = cases()
+    for line in sys.stdin:
+        name = line.rstrip("\n")
+        if name == "cases":
+            print(json.dumps(list(table)), flush=True)
+        else:
+            print(json.dumps(median_ms(table[name]())), flush=True)
 
 
 if __name__ == "__main__":
