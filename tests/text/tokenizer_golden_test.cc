@@ -1,0 +1,103 @@
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "golden.h"
+#include "miniinfer/error.h"
+#include "text/chat_encode.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace miniinfer {
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+std::string streamed(const std::shared_ptr<const Tokenizer>& tokenizer, const Ids& ids, bool skip) {
+  Detokenizer detokenizer(tokenizer, skip);
+  std::string text;
+  for (int32_t id : ids) text += detokenizer.push(id);
+  return text + detokenizer.finish();
+}
+
+class TokenizerGolden : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::from_directory(GetParam());
+};
+
+TEST_P(TokenizerGolden, EncodesAndDecodesAsTransformers) {
+  int count = 0;
+  for (const auto& line : read_json_lines(GetParam() / "expected.jsonl")) {
+    SCOPED_TRACE(line.dump().substr(0, 300));
+    const Ids ids = line.at("token_ids");
+    if (line.contains("text")) {
+      const std::string text = line.at("text");
+      EXPECT_EQ(tokenizer_->encode(text, true), ids);
+      EXPECT_EQ(tokenizer_->encode(text, false), line.at("token_ids_no_special").get<Ids>());
+      EXPECT_EQ(tokenizer_->encode(text, false, false), line.at("token_ids_as_text").get<Ids>());
+    }
+    for (bool skip : {false, true}) {
+      const std::string expected = line.at(skip ? "decoded_skip_special" : "decoded");
+      EXPECT_EQ(tokenizer_->decode(ids, skip), expected);
+      EXPECT_EQ(streamed(tokenizer_, ids, skip), expected);
+    }
+    ++count;
+  }
+  EXPECT_GT(count, 20);
+}
+
+TEST_P(TokenizerGolden, EncodesChatsAsTransformers) {
+  const auto chat_template = ChatTemplate::from_directory(GetParam());
+  if (chat_template == nullptr) GTEST_SKIP() << "no template";
+  for (const auto& line : read_json_lines(GetParam() / "expected_chat.jsonl")) {
+    SCOPED_TRACE(line.dump().substr(0, 300));
+    ChatRenderArgs args{line.at("messages").dump(), dump_or_empty(line, "tools"),
+                        dump_or_empty(line, "chat_template_kwargs"), line.at("add_generation_prompt")};
+    std::string rendered;
+    if (!line.contains("text")) {
+      EXPECT_THROW(encode_chat(*tokenizer_, *chat_template, args, &rendered), Error);
+      continue;
+    }
+    const Ids ids = encode_chat(*tokenizer_, *chat_template, args, &rendered);
+    EXPECT_EQ(rendered, line.at("text").get<std::string>());
+    EXPECT_EQ(chat_template->render(args), line.at("text").get<std::string>());
+    if (line.contains("token_ids")) {
+      EXPECT_EQ(ids, line.at("token_ids").get<Ids>());
+    }
+    if (line.contains("special_ids")) {
+      Ids special;
+      for (int32_t id : ids) {
+        if (tokenizer_->is_special(id)) special.push_back(id);
+      }
+      EXPECT_EQ(special, line.at("special_ids").get<Ids>());
+      EXPECT_EQ(tokenizer_->decode(ids, false).find('\xF4'), std::string::npos) << "a mark survived";
+    }
+  }
+}
+
+// Random ids cut characters, mix special and unused ids, and start and end anywhere.
+TEST_P(TokenizerGolden, StreamsEqualFullDecodes) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<int32_t> any_id(0, static_cast<int32_t>(tokenizer_->vocab_size()) + 2);
+  std::uniform_int_distribution<int> any_length(0, 40);
+  // Low ids are bytes in most vocabularies; runs of them are where characters break.
+  std::uniform_int_distribution<int32_t> low_id(0, 300);
+  for (int round = 0; round < 1000; ++round) {
+    Ids ids(static_cast<size_t>(any_length(random)));
+    for (auto& id : ids) id = random() % 2 == 0 ? any_id(random) : low_id(random);
+    const bool skip = random() % 2 == 0;
+    ASSERT_EQ(streamed(tokenizer_, ids, skip), tokenizer_->decode(ids, skip)) << testing::PrintToString(ids);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, testing::ValuesIn(golden_tokenizers()),
+                         [](const auto& info) {
+                           std::string name = info.param.filename().string();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace miniinfer
