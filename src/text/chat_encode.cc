@@ -11,8 +11,8 @@ std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const ChatTemplate&
   FfiIds ids;
   FfiBytes text;
   FfiBytes error;
-  ffi_check(mi_text_encode_chat(tokenizer.impl_->handle, chat_template.impl_->handle, &chat, ids.out(), text.out(),
-                                error.out()),
+  ffi_check(mi_text_encode_chat(tokenizer.impl_->handle, chat_template.impl_->handle, &chat,
+                                ids.out(), text.out(), error.out()),
             error, "messages");
   if (rendered != nullptr) *rendered = text.str();
   return ids.vector();

@@ -15,8 +15,8 @@ constexpr int64_t kMaxConfigBytes = int64_t{64} << 20;
 MiTextTemplate* compile(std::string_view source, std::string_view config) {
   MiTextTemplate* handle = nullptr;
   FfiBytes error;
-  ffi_check(mi_text_template_new(ffi_data(source), source.size(), ffi_data(config), config.size(), &handle,
-                                 error.out()),
+  ffi_check(mi_text_template_new(ffi_data(source), source.size(), ffi_data(config), config.size(),
+                                 &handle, error.out()),
             error);
   return handle;
 }
@@ -26,7 +26,8 @@ MiTextTemplate* compile(std::string_view source, std::string_view config) {
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ChatTemplate::~ChatTemplate() = default;
 
-std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(const std::filesystem::path& directory) {
+std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(
+    const std::filesystem::path& directory) {
   const auto source = read_model_file(directory, "chat_template.jinja", kMaxTemplateBytes);
   const auto config = read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes);
   try {
@@ -37,8 +38,8 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(const std::file
   }
 }
 
-std::shared_ptr<const ChatTemplate> ChatTemplate::from_source(std::string_view source,
-                                                              std::string_view tokenizer_config_json) {
+std::shared_ptr<const ChatTemplate> ChatTemplate::from_source(
+    std::string_view source, std::string_view tokenizer_config_json) {
   auto impl = std::make_unique<Impl>();
   impl->handle = compile(source, tokenizer_config_json);
   if (impl->handle == nullptr) return nullptr;
@@ -49,7 +50,8 @@ std::string ChatTemplate::render(const ChatRenderArgs& args) const {
   const MiTextChat chat = ffi_chat(args);
   FfiBytes text;
   FfiBytes error;
-  ffi_check(mi_text_template_render(impl_->handle, &chat, text.out(), error.out()), error, "messages");
+  ffi_check(mi_text_template_render(impl_->handle, &chat, text.out(), error.out()), error,
+            "messages");
   return text.str();
 }
 

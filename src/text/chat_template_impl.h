@@ -11,8 +11,9 @@ struct ChatTemplate::Impl {
 };
 
 inline MiTextChat ffi_chat(const ChatRenderArgs& args) {
-  return {ffi_data(args.messages_json), args.messages_json.size(), ffi_data(args.tools_json),   args.tools_json.size(),
-          ffi_data(args.kwargs_json),   args.kwargs_json.size(),   args.add_generation_prompt};
+  return {ffi_data(args.messages_json), args.messages_json.size(),  ffi_data(args.tools_json),
+          args.tools_json.size(),       ffi_data(args.kwargs_json), args.kwargs_json.size(),
+          args.add_generation_prompt};
 }
 
 }  // namespace miniinfer

@@ -22,7 +22,8 @@ Detokenizer::Detokenizer(Detokenizer&&) noexcept = default;
 std::string Detokenizer::push(int32_t id) {
   FfiBytes text;
   FfiBytes error;
-  ffi_check(mi_text_detokenizer_push(impl_->handle, id, text.out(), error.out()), error, "token_ids");
+  ffi_check(mi_text_detokenizer_push(impl_->handle, id, text.out(), error.out()), error,
+            "token_ids");
   return text.str();
 }
 

@@ -23,7 +23,8 @@ ErrorCode error_code(int32_t status) {
 void ffi_check(int32_t status, const FfiBytes& error, std::string_view param) {
   if (status == MI_TEXT_OK) return;
   const ErrorCode code = error_code(status);
-  throw Error(code, error.str(), std::string(code == ErrorCode::kInvalidArgument ? param : std::string_view()));
+  throw Error(code, error.str(),
+              std::string(code == ErrorCode::kInvalidArgument ? param : std::string_view()));
 }
 
 }  // namespace miniinfer

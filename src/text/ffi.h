@@ -39,9 +39,12 @@ class FfiIds {
   MiTextIds ids_{};
 };
 
-inline const uint8_t* ffi_data(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+inline const uint8_t* ffi_data(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
 
-// Throws the Error of a failed call; `param` names the request field at fault when the status is invalid_argument.
+// Throws the Error of a failed call; `param` names the request field at fault when the status is
+// invalid_argument.
 void ffi_check(int32_t status, const FfiBytes& error, std::string_view param = {});
 
 }  // namespace miniinfer

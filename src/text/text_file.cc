@@ -7,8 +7,8 @@
 
 namespace miniinfer {
 
-std::optional<std::string> read_model_file(const std::filesystem::path& directory, const std::string& name,
-                                           int64_t max_size) {
+std::optional<std::string> read_model_file(const std::filesystem::path& directory,
+                                           const std::string& name, int64_t max_size) {
   const std::filesystem::path path = directory / name;
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
@@ -20,7 +20,8 @@ std::optional<std::string> read_model_file(const std::filesystem::path& director
   if (!std::filesystem::is_regular_file(status)) fail("not a regular file");
   const auto size = std::filesystem::file_size(path, error);
   if (error) fail(error.message());
-  if (size > static_cast<uint64_t>(max_size)) fail("larger than " + std::to_string(max_size) + " bytes");
+  if (size > static_cast<uint64_t>(max_size))
+    fail("larger than " + std::to_string(max_size) + " bytes");
   std::ifstream file(path, std::ios::binary);
   std::string contents(size, '\0');
   file.read(contents.data(), static_cast<std::streamsize>(size));

@@ -11,21 +11,25 @@
 
 namespace miniinfer {
 
-// A Hugging Face tokenizer (tokenizer.json and tokenizer_config.json). Immutable, usable from any thread.
+// A Hugging Face tokenizer (tokenizer.json and tokenizer_config.json). Immutable, usable from any
+// thread.
 class Tokenizer {
  public:
-  // Reads DIR/tokenizer.json and, when present, DIR/tokenizer_config.json. Throws Error not_found, data_corrupt,
-  // unsupported with the file and the reason.
+  // Reads DIR/tokenizer.json and, when present, DIR/tokenizer_config.json. Throws Error not_found,
+  // data_corrupt, unsupported with the file and the reason.
   static std::shared_ptr<const Tokenizer> from_directory(const std::filesystem::path& directory);
   // The same from the files' contents; `config_json` may be empty.
-  static std::shared_ptr<const Tokenizer> from_json(std::string_view tokenizer_json, std::string_view config_json);
+  static std::shared_ptr<const Tokenizer> from_json(std::string_view tokenizer_json,
+                                                    std::string_view config_json);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // `add_special_tokens` applies the post-processor (BOS, EOS). With `parse_special` false, text that spells a special
-  // token is encoded as plain text; rendered chat templates need true. Throws invalid_argument on invalid UTF-8.
-  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, bool parse_special = true) const;
+  // `add_special_tokens` applies the post-processor (BOS, EOS). With `parse_special` false, text
+  // that spells a special token is encoded as plain text; rendered chat templates need true. Throws
+  // invalid_argument on invalid UTF-8.
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens,
+                              bool parse_special = true) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
   int64_t vocab_size() const;  // highest id + 1, added tokens included
@@ -39,15 +43,15 @@ class Tokenizer {
 
  private:
   friend class Detokenizer;
-  friend std::vector<int32_t> encode_chat(const Tokenizer&, const class ChatTemplate&, const struct ChatRenderArgs&,
-                                          std::string*);
+  friend std::vector<int32_t> encode_chat(const Tokenizer&, const class ChatTemplate&,
+                                          const struct ChatRenderArgs&, std::string*);
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-// Incremental decoding of one sequence: emits only complete characters; the concatenation of all pieces and of
-// finish() equals Tokenizer::decode of all ids.
+// Incremental decoding of one sequence: emits only complete characters; the concatenation of all
+// pieces and of finish() equals Tokenizer::decode of all ids.
 class Detokenizer {
  public:
   Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens);

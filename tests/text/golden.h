@@ -1,16 +1,18 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 namespace miniinfer {
 
-inline std::filesystem::path golden_directory() { return std::filesystem::path(MINIINFER_SOURCE_DIR) / "tests/golden"; }
+inline std::filesystem::path golden_directory() {
+  return std::filesystem::path(MINIINFER_SOURCE_DIR) / "tests/golden";
+}
 
 inline std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -20,7 +22,8 @@ inline std::string read_text(const std::filesystem::path& path) {
 inline std::vector<nlohmann::ordered_json> read_json_lines(const std::filesystem::path& path) {
   std::vector<nlohmann::ordered_json> lines;
   std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::ordered_json::parse(line));
+  for (std::string line; std::getline(file, line);)
+    lines.push_back(nlohmann::ordered_json::parse(line));
   return lines;
 }
 

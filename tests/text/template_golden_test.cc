@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <ctime>
 #include <map>
+
+#include <gtest/gtest.h>
 
 #include "golden.h"
 #include "miniinfer/error.h"
@@ -27,16 +27,19 @@ std::string with_dates(std::string text) {
 
 TEST(TemplateGolden, RendersAsTransformers) {
   const auto directory = golden_directory() / "templates";
-  const auto conversations = nlohmann::ordered_json::parse(read_text(directory / "conversations.json"));
+  const auto conversations =
+      nlohmann::ordered_json::parse(read_text(directory / "conversations.json"));
   std::map<std::string, std::shared_ptr<const ChatTemplate>> templates;
   int count = 0;
   for (const auto& line : read_json_lines(directory / "expected.jsonl")) {
     const std::string name = line.at("template");
     auto& chat_template = templates[name];
-    if (!chat_template) chat_template = ChatTemplate::from_source(read_text(directory / name), kConfig);
+    if (!chat_template)
+      chat_template = ChatTemplate::from_source(read_text(directory / name), kConfig);
     const auto& conversation = conversations.at(line.at("conversation").get<std::string>());
     const auto field = [&](const char* key) {
-      return conversation.contains(key) && !conversation[key].is_null() ? conversation[key].dump() : std::string();
+      return conversation.contains(key) && !conversation[key].is_null() ? conversation[key].dump()
+                                                                        : std::string();
     };
     const ChatRenderArgs args{field("messages"), field("tools"), field("chat_template_kwargs"),
                               line.at("add_generation_prompt")};
@@ -52,7 +55,8 @@ TEST(TemplateGolden, RendersAsTransformers) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << error.what();
       EXPECT_FALSE(line.contains("text")) << error.what();
       if (line.contains("raised")) {
-        EXPECT_NE(error.message().find(line.at("raised").get<std::string>()), std::string::npos) << error.what();
+        EXPECT_NE(error.message().find(line.at("raised").get<std::string>()), std::string::npos)
+            << error.what();
       }
     }
     ++count;

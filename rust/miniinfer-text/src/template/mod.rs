@@ -1,8 +1,15 @@
 //! Chat templates: Jinja as transformers runs it, sandboxed and bounded.
 
+mod compiled;
 mod environment;
+mod filters;
+mod for_else;
 mod generation_tag;
+mod guard;
+mod methods;
+mod printing;
 mod protect;
+mod rewrite;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
@@ -11,13 +18,14 @@ use serde_json::{Map, Value as Json};
 use crate::failure::{Failure, Outcome};
 use crate::tokenizer::{Specials, Tokenizer};
 use crate::tokenizer_config::TokenizerConfig;
+use compiled::Compiled;
 
 const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 
 pub struct Template {
     environment: Environment<'static>,
-    has_tool_use: bool,
+    templates: Vec<(String, Compiled)>,
     /// bos_token, eos_token and the like, by name.
     special_tokens: Map<String, Json>,
 }
@@ -42,18 +50,17 @@ impl Template {
         if sources.is_empty() {
             return Ok(None);
         }
-        let mut environment = environment::new();
+        let mut templates = Vec::new();
         for (name, source) in sources {
-            let source = generation_tag::without(&source);
-            environment.add_template_owned(name, source).map_err(|e| Failure::corrupt(format!("{file}: {}", one_line(&e))))?;
+            let compiled = Compiled::new(&source);
+            templates.push((name, compiled.map_err(|e| Failure::corrupt(format!("{file}: {}", one_line(&e))))?));
         }
         let special_tokens = config
             .named
             .iter()
             .map(|(name, token)| (name.clone(), Json::String(token.content.clone())))
             .collect();
-        let has_tool_use = environment.get_template(TOOL_USE).is_ok();
-        Ok(Some(Self { environment, has_tool_use, special_tokens }))
+        Ok(Some(Self { environment: environment::new(), templates, special_tokens }))
     }
 
     pub fn render(&self, chat: &Chat) -> Outcome<String> {
@@ -88,11 +95,13 @@ impl Template {
         variables.insert("tools".into(), input.tools.clone());
         variables.entry("documents").or_insert(Json::Null);
         variables.insert("add_generation_prompt".into(), Json::Bool(input.add_generation_prompt));
-        let name = if self.has_tool_use && !input.tools.is_null() { TOOL_USE } else { DEFAULT };
-        let template = self.environment.get_template(name).map_err(|_| {
+        let named = |wanted: &str| self.templates.iter().find(|(name, _)| name == wanted).map(|(_, template)| template);
+        let with_tools = if input.tools.is_null() { None } else { named(TOOL_USE) };
+        let template = with_tools.or_else(|| named(DEFAULT)).ok_or_else(|| {
             Failure::unsupported("tokenizer_config.json: chat_template: several templates and none named 'default'")
         })?;
-        environment::render(&template, Value::from(Serde(&variables)), mark)
+        template
+            .render(&self.environment, Value::from(Serde(&variables)), mark)
             .map_err(|e| Failure::invalid(format!("the chat template failed: {}", one_line(&e))))
     }
 }
