@@ -1,0 +1,367 @@
+#include "engine/scheduler.h"
+
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "engine/sampling_state.h"
+#include "scheduler_simulator.h"
+
+namespace miniinfer {
+namespace {
+
+using std::chrono::milliseconds;
+
+// One random schedule, every invariant checked after each plan and each commit. Returns what went
+// wrong.
+class RandomSchedule {
+ public:
+  explicit RandomSchedule(uint64_t seed)
+      : random_(seed),
+        config_(random_config()),
+        scheduler_(config_),
+        model_(config_.num_blocks, config_.block_size, kVocab) {}
+
+  std::string run() {
+    int arrivals = below(8) + 1;
+    int64_t steps_left = 0;
+    while (arrivals > 0 || !scheduler_.idle()) {
+      for (; arrivals > 0 && below(3) == 0; --arrivals) steps_left += submit();
+      if (below(16) == 0) cancel_one();
+      if (std::string error = one_step(); !error.empty()) return error;
+      now_ += milliseconds(1);
+      if (!scheduler_.idle() && --steps_left < 0) return "no progress";
+    }
+    return check_ends();
+  }
+
+  int64_t preemptions() const { return preemptions_; }
+  int64_t cancelled_preempted() const { return cancelled_preempted_; }
+  int64_t prefix_hits() const { return prefix_hits_; }
+  int64_t expired() const { return expired_; }
+  int64_t protected_sequences() const { return protected_; }
+
+ private:
+  static constexpr int kVocab = 6;
+  enum class End : uint8_t { kNone, kNormal, kFault, kCancelled, kExpired };
+
+  struct Submitted {
+    std::unique_ptr<Request> request;
+    std::vector<int32_t> prompt;
+    std::vector<End> ends;
+  };
+
+  int below(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }
+
+  EngineConfig random_config() {
+    EngineConfig config;
+    config.block_size = 1 << (1 + below(3));
+    config.num_blocks = below(3) == 0 ? 1 + below(4) : 4 + below(24);
+    config.max_model_len = 56;
+    config.max_num_seqs = 1 + below(6);
+    config.max_num_batched_tokens = 1 + below(below(2) == 0 ? 4 : 40);
+    config.enable_prefix_caching = below(4) != 0;
+    config.policy = below(2) == 0 ? SchedulingPolicy::kFcfs : SchedulingPolicy::kPriority;
+    return config;
+  }
+
+  // Returns in how many steps of one token the request's work is done, every preemption included.
+  int64_t submit() {
+    EngineRequest input;
+    const int style = below(3);  // prompts with common beginnings
+    input.prompt.resize(1 + below(20));
+    for (size_t i = 0; i < input.prompt.size(); ++i)
+      input.prompt[i] = i < 12 && style < 2 ? style : below(kVocab);
+    input.params.n = below(3) == 0 ? 1 + below(4) : 1;
+    input.params.max_tokens = 1 + below(36);
+    if (below(6) == 0) input.params.prompt_logprobs = 0;
+    if (below(2) == 0) input.eos_token_ids = {0};
+    if (below(8) == 0) input.deadline = now_ + milliseconds(1 + below(60));
+    input.priority = below(3);
+    const auto total = static_cast<int64_t>(input.prompt.size()) + input.params.max_tokens;
+    if (!Scheduler::fits(config_, total)) return 0;  // refused at once
+
+    Submitted entry;
+    entry.prompt = input.prompt;
+    entry.ends.resize(input.params.n, End::kNone);
+    entry.request = std::make_unique<Request>(requests_.size() + 1, std::move(input), nullptr,
+                                              config_.block_size);
+    entry.request->root_key = below(4) == 0 ? "salt" : "";
+    const int64_t work = total * static_cast<int64_t>(entry.request->sequences.size());
+    scheduler_.submit(*entry.request, now_);
+    requests_.push_back(std::move(entry));
+    return work * (Scheduler::kMaxPreemptions + 1);
+  }
+
+  End& end_of(const Sequence& s) { return requests_[s.request->id - 1].ends[s.index]; }
+
+  void cancel_one() {
+    if (requests_.empty()) return;
+    Submitted& entry = requests_[below(static_cast<int>(requests_.size()))];
+    Sequence& s = entry.request->sequences[below(static_cast<int>(entry.ends.size()))];
+    if (s.state == SequenceState::kFinished) return;
+    if (s.state == SequenceState::kWaiting && s.preemptions > 0) ++cancelled_preempted_;
+    scheduler_.finish(s);
+    end_of(s) = End::kCancelled;
+  }
+
+  std::string one_step() {
+    StepPlan& plan = scheduler_.plan(now_);
+    for (Sequence* s : plan.expired) {
+      if (end_of(*s) != End::kNone) return "a sequence ended twice";
+      end_of(*s) = End::kExpired;
+      ++expired_;
+    }
+    if (std::string error = check_plan(plan); !error.empty()) return error;
+    std::vector<StepResult> results(plan.items.size());
+    for (size_t i = 0; i < plan.items.size(); ++i) {
+      if (!model_.run(plan.items[i], results[i].token_id)) return "a cached token is wrong";
+      if (below(256) == 0) results[i].finish = FinishReason::kError;
+    }
+    const std::vector<StepPlan::Item> items = plan.items;
+    scheduler_.commit(plan, results);
+    for (size_t i = 0; i < items.size(); ++i) {
+      const Sequence& s = *items[i].sequence;
+      if (results[i].finish.has_value() != (s.state == SequenceState::kFinished))
+        return "an end without a reason";
+      if (!results[i].finish) continue;
+      if (end_of(s) != End::kNone) return "a sequence ended twice";
+      end_of(s) = *results[i].finish == FinishReason::kError ? End::kFault : End::kNormal;
+    }
+    return scheduler_.check();
+  }
+
+  std::string check_plan(const StepPlan& plan) {
+    if (std::string error = scheduler_.check(); !error.empty()) return error;
+    if (plan.items.empty() && !scheduler_.idle()) return "work but an empty step";
+    int64_t tokens = 0, rows = 0;
+    for (const StepPlan::Item& item : plan.items) {
+      const Sequence& s = *item.sequence;
+      if (item.num_tokens < 1 || item.begin != s.num_computed) return "a malformed item";
+      if (item.samples != (item.begin + item.num_tokens == s.num_tokens()))
+        return "samples is wrong";
+      if (item.first_row != rows) return "rows are not in order";
+      if (s.preemptions > Scheduler::kMaxPreemptions) return "preempted too often";
+      if (!s.request->input.params.prompt_logprobs && item.num_rows != (item.samples ? 1 : 0))
+        return "unwanted rows";
+      tokens += item.num_tokens;
+      rows += item.num_rows;
+    }
+    if (tokens != plan.num_tokens || tokens > config_.max_num_batched_tokens)
+      return "over the budget";
+    if (rows != plan.num_rows || rows > Scheduler::max_logit_rows(config_)) return "too many rows";
+    if (static_cast<int>(plan.items.size()) > config_.max_num_seqs) return "too many sequences";
+    return "";
+  }
+
+  std::string check_ends() {
+    for (const Submitted& entry : requests_) {
+      for (const Sequence& s : entry.request->sequences) {
+        preemptions_ += s.preemptions;
+        protected_ += s.preemptions == Scheduler::kMaxPreemptions;
+        const End end = entry.ends[s.index];
+        if (end == End::kNone) return "a sequence never ended";
+        if (end != End::kNormal) continue;
+        if (s.tokens != model_.expected(s, entry.prompt)) return "wrong tokens";
+        const bool scored = s.index == 0 && entry.request->input.params.prompt_logprobs;
+        if (scored && s.num_prompt_rows != s.num_prompt_tokens - 1)
+          return "prompt rows are missing";
+      }
+    }
+    EngineStats stats;
+    scheduler_.report(stats);
+    prefix_hits_ = stats.prefix_hits;
+    if (stats.blocks_in_use != 0 || stats.waiting != 0 || stats.running != 0)
+      return "something is still held";
+    return "";
+  }
+
+  std::mt19937_64 random_;
+  EngineConfig config_;
+  Scheduler scheduler_;
+  SimulatedModel model_;
+  std::vector<Submitted> requests_;
+  Clock::time_point now_{};
+  int64_t protected_ = 0;  // preempted as often as is allowed
+  int64_t preemptions_ = 0, cancelled_preempted_ = 0, prefix_hits_ = 0, expired_ = 0;
+};
+
+TEST(Scheduler, AHundredThousandRandomSchedulesKeepEveryInvariant) {
+  const uint64_t seed = std::random_device{}();
+  constexpr int kThreads = 2, kSchedules = 100'000;
+  std::string failures[kThreads];
+  std::array<int64_t, 5> seen[kThreads] = {};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = t; i < kSchedules && failures[t].empty(); i += kThreads) {
+        RandomSchedule schedule(seed + static_cast<uint64_t>(i));
+        failures[t] = schedule.run();
+        if (!failures[t].empty()) failures[t] += " (seed " + std::to_string(seed + i) + ")";
+        seen[t][0] += schedule.preemptions();
+        seen[t][1] += schedule.cancelled_preempted();
+        seen[t][2] += schedule.prefix_hits();
+        seen[t][3] += schedule.expired();
+        seen[t][4] += schedule.protected_sequences();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& failure : failures) EXPECT_EQ(failure, "");
+  // The schedules are worth something only if they reach these states.
+  for (int what = 0; what < 5; ++what) {
+    EXPECT_GT(seen[0][what] + seen[1][what], 100) << what;
+  }
+}
+
+struct Served {
+  std::vector<std::unique_ptr<Request>> requests;
+
+  Request& submit(Scheduler& scheduler, const EngineConfig& config, Clock::time_point now,
+                  int prompt, int max_tokens, int priority = 0) {
+    EngineRequest input;
+    for (int i = 0; i < prompt; ++i)  // no two requests share a prefix
+      input.prompt.push_back(static_cast<int32_t>(requests.size() * 1000) + i);
+    input.params.max_tokens = max_tokens;
+    input.priority = priority;
+    requests.push_back(std::make_unique<Request>(requests.size() + 1, std::move(input), nullptr,
+                                                 config.block_size));
+    scheduler.submit(*requests.back(), now);
+    return *requests.back();
+  }
+};
+
+void step(Scheduler& scheduler, Clock::time_point now) {
+  StepPlan& plan = scheduler.plan(now);
+  std::vector<StepResult> results(plan.items.size());
+  for (StepResult& result : results) result.token_id = 1;
+  scheduler.commit(plan, results);
+}
+
+EngineConfig small_config() {
+  EngineConfig config;
+  config.max_model_len = 160;
+  config.max_num_seqs = 8;
+  config.max_num_batched_tokens = 32;
+  config.num_blocks = 10;
+  return config;
+}
+
+TEST(Scheduler, ARequestAsLargeAsThePoolIsServedAmidEndlessSmallOnes) {
+  const EngineConfig config = small_config();
+  Scheduler scheduler(config);
+  Served served;
+  Clock::time_point now{};
+  for (int i = 0; i < 4; ++i) served.submit(scheduler, config, now, 20, 20);
+  Request& large = served.submit(scheduler, config, now, 100, 60);
+  int steps = 0;
+  for (; large.unfinished > 0 && steps < 400; ++steps) {
+    served.submit(scheduler, config, now, 20, 20);
+    step(scheduler, now += milliseconds(10));
+  }
+  // 20 decode steps drain the pool, 4 prefill the prompt, 60 decode; each preemption could add 12
+  // more.
+  EXPECT_LT(steps, 160);
+  EXPECT_EQ(scheduler.check(), "");
+}
+
+TEST(Scheduler, APriorityOutweighsThirtySecondsOfWaitingAndNoMore) {
+  EngineConfig config = small_config();
+  config.policy = SchedulingPolicy::kPriority;
+  config.max_num_seqs = 1;
+  Scheduler scheduler(config);
+  Served served;
+  Clock::time_point now{};
+  served.submit(scheduler, config, now, 16, 16);  // keeps the engine busy
+  step(scheduler, now);
+  Request& low = served.submit(scheduler, config, now, 16, 16, 1);
+  Request& high = served.submit(scheduler, config, now, 16, 16, 0);
+  while (high.unfinished > 0) {
+    ASSERT_FALSE(low.started);
+    step(scheduler, now += milliseconds(100));
+  }
+  // A new urgent request each second, each taking 1.6 s: without aging the low one would never run.
+  for (int i = 0; low.unfinished > 0 && i < 2000; ++i) {
+    if (i % 10 == 0) served.submit(scheduler, config, now, 16, 16, 0);
+    step(scheduler, now += milliseconds(100));
+  }
+  EXPECT_EQ(low.unfinished, 0);
+  EXPECT_LT(std::chrono::duration<double>(now.time_since_epoch()).count(), 80);
+}
+
+TEST(Scheduler, DecodesGoOnWhileALongPromptIsChunked) {
+  EngineConfig config = small_config();
+  config.num_blocks = 100;
+  Scheduler scheduler(config);
+  Served served;
+  Clock::time_point now{};
+  Request& decoding = served.submit(scheduler, config, now, 10, 100);
+  step(scheduler, now);
+  served.submit(scheduler, config, now, 140, 5);
+  for (int i = 0; i < 5; ++i) {
+    const int64_t before = decoding.sequences[0].num_tokens();
+    StepPlan& plan = scheduler.plan(now);
+    EXPECT_EQ(plan.num_tokens,
+              i < 4 ? 32 : 17);  // one decode, 31 of the prompt, at last 140 - 4 * 31
+    EXPECT_EQ(plan.num_rows, i < 4 ? 1 : 2);
+    std::vector<StepResult> results(plan.items.size(), StepResult{1, {}});
+    scheduler.commit(plan, results);
+    EXPECT_EQ(decoding.sequences[0].num_tokens(), before + 1);
+  }
+}
+
+TEST(Scheduler, ContinuationsShareTheFullBlocksOfTheirPrompt) {
+  for (const bool caching : {true, false}) {
+    EngineConfig config = small_config();
+    config.enable_prefix_caching = caching;
+    config.num_blocks = 20;
+    Scheduler scheduler(config);
+    EngineRequest input;
+    for (int i = 0; i < 40; ++i) input.prompt.push_back(i);
+    input.params.n = 4;
+    input.params.max_tokens = 8;
+    Request request(1, std::move(input), nullptr, config.block_size);
+    scheduler.submit(request, {});
+    for (int i = 0; i < 3; ++i) step(scheduler, {});
+    EngineStats stats;
+    scheduler.report(stats);
+    EXPECT_EQ(stats.running, 4);
+    EXPECT_EQ(stats.blocks_in_use, 2 + 4);  // two full blocks together, a partial one each
+    while (request.unfinished > 0) step(scheduler, {});
+    scheduler.report(stats);
+    EXPECT_EQ(stats.blocks_in_use, 0);
+  }
+}
+
+TEST(Scheduler, RowsOfPromptLogprobsComeInChunksAndOnlyOnce) {
+  EngineConfig config = small_config();
+  config.max_num_batched_tokens = 128;
+  config.max_num_seqs = 4;  // hence 64 rows
+  Scheduler scheduler(config);
+  EngineRequest input;
+  for (int i = 0; i < 140; ++i) input.prompt.push_back(i);
+  input.params.max_tokens = 4;
+  input.params.prompt_logprobs = 1;
+  Request request(1, std::move(input), nullptr, config.block_size);
+  scheduler.submit(request, {});
+  std::vector<int> rows;
+  while (request.unfinished > 0) {
+    StepPlan& plan = scheduler.plan({});
+    rows.push_back(static_cast<int>(plan.num_rows));
+    std::vector<StepResult> results(plan.items.size(), StepResult{1, {}});
+    scheduler.commit(plan, results);
+  }
+  EXPECT_EQ(rows, (std::vector<int>{64, 64, 12, 1, 1, 1}));
+}
+
+TEST(Scheduler, FitsCountsTheBlocksOfAllButTheLastToken) {
+  const EngineConfig config = small_config();
+  EXPECT_TRUE(Scheduler::fits(config, 160));
+  EXPECT_FALSE(Scheduler::fits(config, 161));
+  EngineConfig tight = config;
+  tight.num_blocks = 9;
+  EXPECT_TRUE(Scheduler::fits(tight, 9 * 16 + 1));
+  EXPECT_FALSE(Scheduler::fits(tight, 9 * 16 + 2));
+}
+
+}  // namespace
+}  // namespace miniinfer
