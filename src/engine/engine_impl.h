@@ -1,0 +1,87 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model_runner.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+
+namespace miniinfer {
+
+// See README.md beside this file for threads, ownership and invariants.
+class Engine::Impl {
+ public:
+  Impl(std::shared_ptr<const Model> model, const EngineConfig& config, ExecContext context);
+  ~Impl();
+
+  RequestId submit(EngineRequest input, EventSink sink);
+  void cancel(RequestId id, int index);  // index -1: all
+  EngineStats stats() const;
+  void drain(Clock::time_point deadline);
+
+  const Model& model() const { return *model_; }
+  const EngineConfig& config() const { return config_; }
+
+ private:
+  static constexpr RequestId kAllRequests = 0;  // in cancels_; real ids begin at 1
+
+  // Any thread.
+  void validate(const EngineRequest& input) const;
+  void require_open() const;  // under mutex_
+
+  // The engine's thread.
+  void loop();
+  bool take_inbox();
+  void handle_cancels();
+  void step();
+  void run_step(StepPlan& plan);
+  void fail_step(const Error& error);
+  void emit_step(const StepPlan& plan);
+  void end(Sequence& sequence, FinishReason reason, const std::optional<Error>& error);
+  void emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error);
+  void end_all(FinishReason reason, const std::optional<Error>& error);
+  void deliver(Sequence& sequence, EngineEvent&& event);
+  void count_end(FinishReason reason);
+  void publish();
+
+  const std::shared_ptr<const Model> model_;
+  const EngineConfig config_;
+
+  // Shared between threads, under mutex_.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;     // the engine's thread waits for work
+  std::condition_variable drained_;  // in_flight_ became 0
+  std::vector<std::unique_ptr<Request>> inbox_;
+  std::vector<std::pair<RequestId, int>> cancels_;
+  int64_t waiting_ = 0;    // requests in the scheduler's queue, as of the last step
+  int64_t in_flight_ = 0;  // accepted and not ended
+  RequestId next_id_ = 1;
+  bool stopping_ = false, draining_ = false, unhealthy_ = false;
+  EngineStats published_;
+
+  // The engine's thread alone.
+  ExecContext context_;
+  Scheduler scheduler_;
+  ModelRunner runner_;
+  Sampler sampler_;
+  std::vector<StepResult> results_;
+  std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
+  std::vector<std::unique_ptr<Request>> arrivals_;        // swapped with inbox_
+  std::vector<std::pair<RequestId, int>> taken_cancels_;  // swapped with cancels_
+  std::vector<std::pair<RequestId, int>> faulty_sinks_;   // sequences to cancel: their sink threw
+  EngineStats counters_;
+  int64_t ended_ = 0;  // requests since publish()
+  bool healthy_ = true;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,224 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "engine/engine_impl.h"
+#include "engine/sampling_state.h"
+
+namespace miniinfer {
+namespace {
+
+// An idle engine still shows that its thread is alive, once in this time.
+constexpr std::chrono::seconds kIdleHeartbeat(1);
+
+Error failed_engine() {
+  return {ErrorCode::kUnavailable, "the engine has failed"};
+}
+
+}  // namespace
+
+void Engine::Impl::loop() {
+  while (take_inbox()) {
+    handle_cancels();
+    if (healthy_) {
+      step();
+    } else {
+      end_all(FinishReason::kError, failed_engine());
+    }
+    publish();
+  }
+  end_all(FinishReason::kCancelled, std::nullopt);
+  publish();
+}
+
+// Waits while there is nothing to do; false when the engine is to stop. What has arrived is in
+// requests_ and the scheduler afterwards.
+bool Engine::Impl::take_inbox() {
+  {
+    std::unique_lock lock(mutex_);
+    if (scheduler_.idle())
+      wake_.wait_for(lock, kIdleHeartbeat,
+                     [&] { return stopping_ || !inbox_.empty() || !cancels_.empty(); });
+    arrivals_.swap(inbox_);
+    taken_cancels_.swap(cancels_);
+    waiting_ += static_cast<int64_t>(arrivals_.size());
+    if (stopping_ && arrivals_.empty()) return false;
+  }
+  const Clock::time_point now = Clock::now();
+  for (std::unique_ptr<Request>& request : arrivals_) {
+    Request& entry = *request;
+    requests_.emplace(entry.id, std::move(request));
+    counters_.prompt_tokens += entry.sequences[0].num_prompt_tokens;
+    scheduler_.submit(entry, now);
+  }
+  arrivals_.clear();
+  return true;
+}
+
+void Engine::Impl::handle_cancels() {
+  taken_cancels_.insert(taken_cancels_.end(), faulty_sinks_.begin(), faulty_sinks_.end());
+  faulty_sinks_.clear();
+  for (const auto& [id, index] : taken_cancels_) {
+    if (id == kAllRequests) {
+      end_all(FinishReason::kCancelled, std::nullopt);
+      continue;
+    }
+    const auto entry = requests_.find(id);
+    if (entry == requests_.end()) continue;
+    // Looked up again: the last end of a request takes the request with it.
+    const int count = static_cast<int>(entry->second->sequences.size());
+    for (int i = 0; i < count && requests_.contains(id); ++i)
+      if (index == -1 || index == i)
+        end(entry->second->sequences[i], FinishReason::kCancelled, std::nullopt);
+  }
+  taken_cancels_.clear();
+}
+
+void Engine::Impl::step() {
+  StepPlan* plan = nullptr;
+  try {
+    plan = &scheduler_.plan(Clock::now());
+    for (Sequence* sequence : plan->expired)
+      emit_end(*sequence, FinishReason::kError,
+               Error(ErrorCode::kDeadlineExceeded, "the request's time ran out"));
+    if (plan->items.empty()) {
+      require(scheduler_.idle(), ErrorCode::kInternal,
+              "nothing was planned although there is work");
+      return;
+    }
+    run_step(*plan);
+    emit_step(*plan);
+  } catch (const Error& error) {
+    fail_step(error);
+  } catch (const std::exception& error) {
+    fail_step(Error(ErrorCode::kInternal, fmt::format("a step failed: {}", error.what())));
+  }
+}
+
+void Engine::Impl::run_step(StepPlan& plan) {
+  const std::span<StepResult> results(results_.data(), plan.items.size());
+  const TensorView logits = runner_.run(plan);
+  sampler_.sample(context_, plan, logits, results);
+  scheduler_.commit(plan, results);
+  ++counters_.steps;
+  if (!scheduler_.counters_agree()) ++counters_.invariant_failures;
+}
+
+// The step's sequences end with its error, all others as unavailable, and nobody is accepted any
+// more: after an unexpected exception nothing that is cached can be trusted.
+void Engine::Impl::fail_step(const Error& error) {
+  healthy_ = false;
+  {
+    std::lock_guard lock(mutex_);
+    unhealthy_ = true;
+  }
+  std::vector<Sequence*> in_step;
+  for (auto& [id, request] : requests_)
+    for (Sequence& sequence : request->sequences)
+      if (sequence.planned) in_step.push_back(&sequence);
+  for (Sequence* sequence : in_step) end(*sequence, FinishReason::kError, error);
+  end_all(FinishReason::kError, failed_engine());
+}
+
+void Engine::Impl::emit_step(const StepPlan& plan) {
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    const StepPlan::Item& item = plan.items[i];
+    Sequence& s = *item.sequence;
+    StepResult& result = results_[i];
+    SampledItem& sampled = sampler_.items()[i];
+    if (result.finish == FinishReason::kError) {
+      emit_end(s, FinishReason::kError, std::move(sampled.error));
+      continue;
+    }
+    if (!item.samples) continue;
+    ++counters_.generated_tokens;
+    EngineEvent event;
+    event.index = s.index;
+    event.token_ids.push_back(result.token_id);
+    if (sampled.logprob) event.logprobs.push_back(std::move(*sampled.logprob));
+    if (s.num_output_tokens() == 1) {
+      event.cached_prompt_tokens = static_cast<int32_t>(s.num_cached_prompt_tokens);
+      event.prompt_logprobs = std::move(s.sampling->prompt_logprobs);
+      const bool scored = s.request->input.params.prompt_logprobs && s.index == 0;
+      if (scored && event.prompt_logprobs.empty()) event.prompt_logprobs.emplace_back();
+    }
+    event.finish_reason = result.finish;
+    deliver(s, std::move(event));
+  }
+}
+
+// Ends a sequence from outside of a step.
+void Engine::Impl::end(Sequence& sequence, FinishReason reason, const std::optional<Error>& error) {
+  if (!sequence.sampling) return;  // its end was delivered
+  scheduler_.finish(sequence);
+  emit_end(sequence, reason, error);
+}
+
+void Engine::Impl::emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error) {
+  EngineEvent event;
+  event.index = sequence.index;
+  event.finish_reason = reason;
+  event.error = std::move(error);
+  deliver(sequence, std::move(event));
+}
+
+// A sink must not throw; when one does, its sequence alone pays for it.
+void Engine::Impl::deliver(Sequence& sequence, EngineEvent&& event) {
+  Request& request = *sequence.request;
+  const std::optional<FinishReason> finish = event.finish_reason;
+  try {
+    if (request.sink) request.sink(std::move(event));
+  } catch (...) {
+    if (!finish) faulty_sinks_.emplace_back(request.id, sequence.index);
+  }
+  if (!finish) return;
+  count_end(*finish);
+  sequence.sampling.reset();
+  if (request.unfinished == 0) {
+    // Several sequences may end in one step: the request goes with the last one delivered.
+    const bool all_delivered =
+        std::none_of(request.sequences.begin(), request.sequences.end(),
+                     [](const Sequence& s) { return s.sampling != nullptr; });
+    if (all_delivered) {
+      requests_.erase(request.id);
+      ++ended_;
+    }
+  }
+}
+
+void Engine::Impl::count_end(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      ++counters_.finished_stop;
+      break;
+    case FinishReason::kLength:
+      ++counters_.finished_length;
+      break;
+    case FinishReason::kCancelled:
+      ++counters_.finished_cancelled;
+      break;
+    case FinishReason::kError:
+      ++counters_.finished_error;
+      break;
+  }
+}
+
+void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& error) {
+  std::vector<Sequence*> open;
+  for (auto& [id, request] : requests_)
+    for (Sequence& sequence : request->sequences)
+      if (sequence.sampling) open.push_back(&sequence);
+  for (Sequence* sequence : open) end(*sequence, reason, error);
+}
+
+void Engine::Impl::publish() {
+  counters_.last_step = Clock::now();
+  scheduler_.report(counters_);
+  counters_.healthy = healthy_;
+  std::lock_guard lock(mutex_);
+  waiting_ = scheduler_.num_waiting_requests();
+  published_ = counters_;
+  in_flight_ -= std::exchange(ended_, 0);
+  if (in_flight_ == 0) drained_.notify_all();
+}
+
+}  // namespace miniinfer

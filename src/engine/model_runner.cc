@@ -1,0 +1,119 @@
+#include "engine/model_runner.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "miniinfer/ops/sampling.h"
+
+namespace miniinfer {
+namespace {
+
+KvCacheSpec cache_spec(const Model& model, const EngineConfig& config) {
+  KvCacheSpec spec = model.kv_cache_spec();
+  spec.block_size = config.block_size;
+  return spec;
+}
+
+int64_t max_blocks(const EngineConfig& config) {
+  const int64_t blocks = (config.max_model_len + config.block_size - 1) / config.block_size;
+  return std::min(blocks, config.num_blocks);
+}
+
+size_t workspace_bytes(const Model& model, const EngineConfig& config, int num_threads) {
+  return std::max(
+      model.workspace_bytes(config.max_num_batched_tokens, config.max_num_seqs, num_threads),
+      sampling_workspace_bytes(model.config().vocab_size, num_threads));
+}
+
+}  // namespace
+
+StepMemory plan_step_memory(const Model& model, const EngineConfig& config, int num_threads) {
+  StepMemory memory;
+  memory.kv_cache_bytes = cache_spec(model, config).bytes_per_block() * config.num_blocks;
+  memory.logits_bytes =
+      sizeof(float) * Scheduler::max_logit_rows(config) * model.config().vocab_size;
+  memory.workspace_bytes = workspace_bytes(model, config, num_threads);
+  memory.batch_bytes = sizeof(int32_t) * (4 * config.max_num_batched_tokens +
+                                          config.max_num_seqs * (2 + max_blocks(config)) +
+                                          Scheduler::max_logit_rows(config));
+  return memory;
+}
+
+void set_prefix_sharing(const ModelConfig& model, Request& request) {
+  const auto prompt = static_cast<int64_t>(request.sequences[0].num_prompt_tokens);
+  int64_t length = 0;
+  if (model.rope.type == RopeType::kDynamic) {
+    const int64_t original = model.rope.original_max_position > 0 ? model.rope.original_max_position
+                                                                  : model.max_position_embeddings;
+    // Up to the original length every base is the same. Beyond, a prompt's keys fit prompts of that
+    // length only, and a generated token's fit nobody's.
+    length = prompt > original ? prompt : 0;
+    request.cacheable_tokens = std::max(prompt, original);
+    if (prompt <= original) request.cacheable_tokens = original;
+  }
+  request.root_key = std::to_string(length) + ":" + request.input.cache_salt;
+}
+
+ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig& config,
+                         ExecContext& context)
+    : model_(std::move(model)),
+      context_(context),
+      block_size_(config.block_size),
+      cache_(cache_spec(*model_, config), config.num_blocks),
+      logits_({Scheduler::max_logit_rows(config), model_->config().vocab_size}, DType::kFloat32) {
+  context_.workspace().reserve(workspace_bytes(*model_, config, context.num_threads()));
+  for (auto* array : {&token_ids_, &positions_, &slots_, &rope_lengths_})
+    array->reserve(config.max_num_batched_tokens);
+  query_starts_.reserve(config.max_num_seqs + 1);
+  context_lens_.reserve(config.max_num_seqs);
+  block_tables_.resize(config.max_num_seqs * max_blocks(config));
+  logit_rows_.reserve(Scheduler::max_logit_rows(config));
+}
+
+void ModelRunner::add_item(const StepPlan::Item& item) {
+  const Sequence& s = *item.sequence;
+  const int64_t end = item.begin + item.num_tokens;
+  for (int64_t position = item.begin; position < end; ++position) {
+    token_ids_.push_back(s.tokens[position]);
+    positions_.push_back(static_cast<int32_t>(position));
+    slots_.push_back(s.blocks[position / block_size_] * block_size_ +
+                     static_cast<int32_t>(position % block_size_));
+    rope_lengths_.push_back(
+        static_cast<int32_t>(std::max<int64_t>(s.num_prompt_tokens, position + 1)));
+  }
+  const auto tokens = static_cast<int32_t>(token_ids_.size());
+  for (int32_t row = tokens - item.num_rows; row < tokens; ++row) logit_rows_.push_back(row);
+  std::copy(s.blocks.begin(), s.blocks.end(),
+            block_tables_.begin() + static_cast<int64_t>(context_lens_.size()) * table_stride_);
+  query_starts_.push_back(tokens);
+  context_lens_.push_back(static_cast<int32_t>(end));
+}
+
+ForwardBatch ModelRunner::layout(const StepPlan& plan) {
+  for (auto* array : {&token_ids_, &positions_, &slots_, &rope_lengths_, &query_starts_,
+                      &context_lens_, &logit_rows_})
+    array->clear();
+  table_stride_ = 0;
+  for (const StepPlan::Item& item : plan.items)
+    table_stride_ = std::max(table_stride_, static_cast<int64_t>(item.sequence->blocks.size()));
+  query_starts_.push_back(0);
+  for (const StepPlan::Item& item : plan.items) add_item(item);
+  return {.token_ids = token_ids_,
+          .positions = positions_,
+          .slot_mapping = slots_,
+          .query_starts = query_starts_,
+          .context_lens = context_lens_,
+          .block_tables = {block_tables_.data(), plan.items.size() * table_stride_},
+          .block_table_stride = table_stride_,
+          .logit_rows = logit_rows_,
+          .rope_lengths = rope_lengths_};
+}
+
+TensorView ModelRunner::run(const StepPlan& plan) {
+  const ForwardBatch batch = layout(plan);
+  const TensorView logits = logits_.view().rows(0, plan.num_rows);
+  model_->forward(context_, batch, cache_, logits);
+  return logits;
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+#include "miniinfer/context.h"
+#include "models/model.h"
+#include "nn/kv_cache.h"
+
+namespace miniinfer {
+
+// What running steps takes besides the weights: a pure function of model and limits.
+struct StepMemory {
+  size_t kv_cache_bytes = 0;
+  size_t logits_bytes = 0;
+  size_t workspace_bytes = 0;  // activations and operators' scratch at the largest step
+  size_t batch_bytes = 0;      // token arrays and block tables
+  size_t total() const { return kv_cache_bytes + logits_bytes + workspace_bytes + batch_bytes; }
+};
+StepMemory plan_step_memory(const Model& model, const EngineConfig& config, int num_threads);
+
+// Decides with whom a request's blocks may be shared: its salt, and for a length-dependent RoPE the
+// prompt's length, since there a key depends on it.
+void set_prefix_sharing(const ModelConfig& model, Request& request);
+
+// Runs a plan: lays it out as a ForwardBatch in arrays that are sized once, and calls the model.
+// Owns KV memory and logits.
+class ModelRunner {
+ public:
+  ModelRunner(std::shared_ptr<const Model> model, const EngineConfig& config, ExecContext& context);
+
+  // The logits of the plan's rows, [plan.num_rows, vocab] float32, valid until the next run.
+  TensorView run(const StepPlan& plan);
+
+ private:
+  void add_item(const StepPlan::Item& item);
+  ForwardBatch layout(const StepPlan& plan);
+
+  std::shared_ptr<const Model> model_;
+  ExecContext& context_;
+  int block_size_;
+  KvCache cache_;
+  Tensor logits_;  // [max_logit_rows, vocab]
+  int64_t table_stride_ = 0;
+  std::vector<int32_t> token_ids_, positions_, slots_, rope_lengths_;  // [max_num_batched_tokens]
+  std::vector<int32_t> query_starts_, context_lens_;                   // [max_num_seqs (+ 1)]
+  std::vector<int32_t> block_tables_;  // [max_num_seqs, blocks of max_model_len]
+  std::vector<int32_t> logit_rows_;    // [max_logit_rows]
+};
+
+}  // namespace miniinfer

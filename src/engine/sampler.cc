@@ -1,0 +1,209 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace miniinfer {
+namespace {
+
+constexpr int kMaxTop = 20;
+
+bool wants_sampling_row(const StepPlan::Item& item, const StepResult& result) {
+  return item.samples && result.finish != FinishReason::kError;
+}
+
+// Appends the last token of each bad word whose other tokens the output ends with.
+void ban_bad_words(const Sequence& s, std::vector<int32_t>& banned) {
+  for (const std::vector<int32_t>& word : s.request->input.bad_words) {
+    const auto head = static_cast<int64_t>(word.size()) - 1;
+    if (head >= 0 && head <= s.num_output_tokens() &&
+        std::equal(word.begin(), word.end() - 1, s.tokens.end() - head))
+      banned.push_back(word.back());
+  }
+}
+
+}  // namespace
+
+Sampler::Sampler(int64_t vocab, const EngineConfig& config) : vocab_(vocab) {
+  const int64_t rows = Scheduler::max_logit_rows(config);
+  items_.resize(config.max_num_seqs);
+  rows_.reserve(config.max_num_seqs);
+  row_items_.reserve(config.max_num_seqs);
+  token_ids_.resize(config.max_num_seqs);
+  logprob_rows_.reserve(rows);
+  logprob_uses_.reserve(rows);
+  logprobs_.resize(rows);
+  top_logprobs_.resize(rows * kMaxTop);
+  top_ids_.resize(rows * kMaxTop);
+}
+
+size_t Sampler::memory_bytes(const EngineConfig& config) {
+  const auto rows = static_cast<size_t>(Scheduler::max_logit_rows(config));
+  const size_t of_sequence = sizeof(SampledItem) + sizeof(SamplingRow) + 2 * sizeof(int32_t);
+  const size_t of_row =
+      sizeof(LogprobRow) + sizeof(LogprobUse) + sizeof(float) + kMaxTop * 2 * sizeof(float);
+  return static_cast<size_t>(config.max_num_seqs) * of_sequence + rows * of_row;
+}
+
+void Sampler::fail(int32_t index, StepResult& result, Error error) {
+  result.finish = FinishReason::kError;
+  items_[index].error = std::move(error);
+}
+
+void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+                     std::span<StepResult> results) {
+  rows_.clear();
+  row_items_.clear();
+  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i) {
+    items_[i].error.reset();
+    items_[i].logprob.reset();
+    results[i] = {};
+    try {
+      if (plan.items[i].samples) add_row(plan.items[i], i);
+    } catch (const Error& error) {
+      fail(i, results[i], error);
+    } catch (const std::exception& error) {
+      fail(i, results[i], Error(ErrorCode::kInternal, error.what()));
+    }
+  }
+  draw(context, plan, logits, results);
+  score(context, plan, logits, results);
+}
+
+void Sampler::add_row(const StepPlan::Item& item, int32_t index) {
+  Sequence& s = *item.sequence;
+  SamplingState& state = *s.sampling;
+  const SamplingParams& params = s.request->input.params;
+  SamplingRow row{.row = item.first_row + item.num_rows - 1,
+                  .bias = state.bias,
+                  .temperature = params.temperature,
+                  .top_k = params.top_k,
+                  .top_p = params.top_p,
+                  .min_p = params.min_p};
+  if (state.penalized) {
+    row.seen_ids = state.seen_ids;
+    row.output_counts = state.output_counts;
+    row.repetition_penalty = static_cast<float>(params.repetition_penalty);
+    row.presence_penalty = static_cast<float>(params.presence_penalty);
+    row.frequency_penalty = static_cast<float>(params.frequency_penalty);
+  }
+  state.banned.clear();
+  if (s.num_output_tokens() < params.min_tokens) state.banned = s.request->end_token_ids;
+  if (!s.request->input.bad_words.empty()) ban_bad_words(s, state.banned);
+  row.banned = state.banned;
+  if (state.mask) {
+    std::fill(state.allowed.begin(), state.allowed.end(), 0);
+    state.mask->fill(state.allowed);
+    row.allowed = state.allowed;
+  }
+  if (params.temperature > 0)
+    row.draw = uniform_at(state.seed, static_cast<uint64_t>(s.num_output_tokens()));
+  rows_.push_back(row);
+  row_items_.push_back(index);
+}
+
+void Sampler::draw(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+                   std::span<StepResult> results) {
+  if (rows_.empty()) return;
+  const std::span<int32_t> token_ids(token_ids_.data(), rows_.size());
+  sample_tokens(context, {logits, rows_, token_ids});
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    const int32_t index = row_items_[r];
+    if (token_ids[r] == kLogitsNotFinite) {
+      fail(index, results[index],
+           Error(ErrorCode::kInternal, "the model computed a logit that is not a finite number"));
+    } else if (token_ids[r] == kNothingAllowed) {
+      fail(index, results[index],
+           Error(ErrorCode::kInvalidArgument,
+                 "no token is left to sample: the constraints of the request exclude each other"));
+    } else {
+      accept(plan.items[index], index, token_ids[r], results[index]);
+    }
+  }
+}
+
+void Sampler::accept(const StepPlan::Item& item, int32_t index, int32_t token_id,
+                     StepResult& result) {
+  SamplingState& state = *item.sequence->sampling;
+  result.token_id = token_id;
+  try {
+    state.count(token_id);
+    if (state.mask && !state.mask->accept(token_id)) result.finish = FinishReason::kStop;
+  } catch (const Error& error) {
+    fail(index, result, error);
+  } catch (const std::exception& error) {
+    fail(index, result, Error(ErrorCode::kInternal, error.what()));
+  }
+}
+
+void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+                    std::span<StepResult> results) {
+  logprob_rows_.clear();
+  logprob_uses_.clear();
+  top_ = 0;
+  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i)
+    add_logprob_rows(plan.items[i], i, results[i]);
+  if (logprob_rows_.empty()) return;
+
+  top_ = static_cast<int>(std::min<int64_t>(top_, vocab_));
+  const size_t count = logprob_rows_.size(), tops = count * static_cast<size_t>(top_);
+  token_logprobs(context, {logits,
+                           logprob_rows_,
+                           top_,
+                           {logprobs_.data(), count},
+                           {top_ids_.data(), tops},
+                           {top_logprobs_.data(), tops}});
+  for (size_t r = 0; r < count; ++r) {
+    const auto [index, prompt] = logprob_uses_[r];
+    const Sequence& s = *plan.items[index].sequence;
+    const SamplingParams& params = s.request->input.params;
+    if (std::isnan(logprobs_[r])) {
+      fail(index, results[index],
+           Error(ErrorCode::kInternal, "the model computed a logit that is not a finite number"));
+    } else if (prompt) {
+      s.sampling->prompt_logprobs.push_back(
+          logprob_of(static_cast<int64_t>(r), *params.prompt_logprobs));
+    } else {
+      items_[index].logprob = logprob_of(static_cast<int64_t>(r), *params.logprobs);
+    }
+  }
+}
+
+void Sampler::add_logprob_rows(const StepPlan::Item& item, int32_t index,
+                               const StepResult& result) {
+  const Sequence& s = *item.sequence;
+  const SamplingParams& params = s.request->input.params;
+  if (item.num_prompt_rows() > 0) {
+    auto& collected = s.sampling->prompt_logprobs;
+    if (collected.empty()) {
+      collected.reserve(s.num_prompt_tokens);
+      collected.emplace_back();  // nothing precedes the first token
+    }
+    // The row of position p predicts the token at p + 1.
+    const int64_t first = item.begin + item.num_tokens - item.num_rows;
+    for (int32_t j = 0; j < item.num_prompt_rows(); ++j) {
+      logprob_rows_.push_back({item.first_row + j, s.tokens[first + j + 1]});
+      logprob_uses_.push_back({index, true});
+    }
+    top_ = std::max(top_, *params.prompt_logprobs);
+  }
+  if (params.logprobs && wants_sampling_row(item, result)) {
+    logprob_rows_.push_back({item.first_row + item.num_rows - 1, result.token_id});
+    logprob_uses_.push_back({index, false});
+    top_ = std::max(top_, *params.logprobs);
+  }
+}
+
+TokenLogprob Sampler::logprob_of(int64_t row, int top) const {
+  TokenLogprob result{logprob_rows_[row].token_id, logprobs_[row], {}};
+  top = std::min(top, top_);
+  result.top.reserve(top);
+  for (int k = 0; k < top; ++k)
+    result.top.emplace_back(top_ids_[row * top_ + k], top_logprobs_[row * top_ + k]);
+  return result;
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sampling_state.h"
+#include "engine/scheduler.h"
+#include "miniinfer/ops/sampling.h"
+
+namespace miniinfer {
+
+// What sampling says of one item besides its StepResult.
+struct SampledItem {
+  std::optional<Error> error;           // with StepResult::finish == kError
+  std::optional<TokenLogprob> logprob;  // when the request asked for it
+};
+
+// Turns a step's logits into tokens. Every draw is keyed by (seed, output position), so that a
+// request draws the same in any batch and after preemption. A fault in one item's row or mask ends
+// that item alone.
+class Sampler {
+ public:
+  Sampler(int64_t vocab, const EngineConfig& config);
+
+  // Bytes of the arrays below, for the memory plan.
+  static size_t memory_bytes(const EngineConfig& config);
+
+  // logits [plan.num_rows, vocab] float32. Fills results[i] and items()[i] for plan.items[i], and
+  // appends prompt logprobs to the sequences' states.
+  void sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+              std::span<StepResult> results);
+  std::span<SampledItem> items() { return items_; }
+
+ private:
+  struct LogprobUse {
+    int32_t item;
+    bool prompt;
+  };
+
+  void add_row(const StepPlan::Item& item, int32_t index);
+  void draw(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+            std::span<StepResult> results);
+  void accept(const StepPlan::Item& item, int32_t index, int32_t token_id, StepResult& result);
+  void score(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+             std::span<StepResult> results);
+  void add_logprob_rows(const StepPlan::Item& item, int32_t index, const StepResult& result);
+  TokenLogprob logprob_of(int64_t row, int top) const;
+  void fail(int32_t index, StepResult& result, Error error);
+
+  int64_t vocab_;
+  std::vector<SampledItem> items_;
+  std::vector<SamplingRow> rows_;
+  std::vector<int32_t> row_items_, token_ids_;
+
+  std::vector<LogprobRow> logprob_rows_;
+  std::vector<LogprobUse> logprob_uses_;
+  std::vector<float> logprobs_, top_logprobs_;
+  std::vector<int32_t> top_ids_;
+  int top_ = 0;
+};
+
+}  // namespace miniinfer

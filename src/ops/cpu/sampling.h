@@ -1,0 +1,11 @@
+#pragma once
+
+#include "miniinfer/ops/sampling.h"
+
+namespace miniinfer::cpu {
+
+void sample_tokens(ExecContext& context, const SampleTokensArgs& args);
+void token_logprobs(ExecContext& context, const TokenLogprobsArgs& args);
+size_t sampling_workspace_bytes(int64_t vocab, int num_threads);
+
+}  // namespace miniinfer::cpu
