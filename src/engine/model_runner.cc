@@ -27,18 +27,6 @@ size_t workspace_bytes(const Model& model, const EngineConfig& config, int num_t
 
 }  // namespace
 
-StepMemory plan_step_memory(const Model& model, const EngineConfig& config, int num_threads) {
-  StepMemory memory;
-  memory.kv_cache_bytes = cache_spec(model, config).bytes_per_block() * config.num_blocks;
-  memory.logits_bytes =
-      sizeof(float) * Scheduler::max_logit_rows(config) * model.config().vocab_size;
-  memory.workspace_bytes = workspace_bytes(model, config, num_threads);
-  memory.batch_bytes = sizeof(int32_t) * (4 * config.max_num_batched_tokens +
-                                          config.max_num_seqs * (2 + max_blocks(config)) +
-                                          Scheduler::max_logit_rows(config));
-  return memory;
-}
-
 void set_prefix_sharing(const ModelConfig& model, Request& request) {
   const auto prompt = static_cast<int64_t>(request.sequences[0].num_prompt_tokens);
   int64_t length = 0;

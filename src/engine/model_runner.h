@@ -12,16 +12,6 @@
 
 namespace miniinfer {
 
-// What running steps takes besides the weights: a pure function of model and limits.
-struct StepMemory {
-  size_t kv_cache_bytes = 0;
-  size_t logits_bytes = 0;
-  size_t workspace_bytes = 0;  // activations and operators' scratch at the largest step
-  size_t batch_bytes = 0;      // token arrays and block tables
-  size_t total() const { return kv_cache_bytes + logits_bytes + workspace_bytes + batch_bytes; }
-};
-StepMemory plan_step_memory(const Model& model, const EngineConfig& config, int num_threads);
-
 // Decides with whom a request's blocks may be shared: its salt, and for a length-dependent RoPE the
 // prompt's length, since there a key depends on it.
 void set_prefix_sharing(const ModelConfig& model, Request& request);

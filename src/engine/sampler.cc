@@ -40,14 +40,6 @@ Sampler::Sampler(int64_t vocab, const EngineConfig& config) : vocab_(vocab) {
   top_ids_.resize(rows * kMaxTop);
 }
 
-size_t Sampler::memory_bytes(const EngineConfig& config) {
-  const auto rows = static_cast<size_t>(Scheduler::max_logit_rows(config));
-  const size_t of_sequence = sizeof(SampledItem) + sizeof(SamplingRow) + 2 * sizeof(int32_t);
-  const size_t of_row =
-      sizeof(LogprobRow) + sizeof(LogprobUse) + sizeof(float) + kMaxTop * 2 * sizeof(float);
-  return static_cast<size_t>(config.max_num_seqs) * of_sequence + rows * of_row;
-}
-
 void Sampler::fail(int32_t index, StepResult& result, Error error) {
   result.finish = FinishReason::kError;
   items_[index].error = std::move(error);

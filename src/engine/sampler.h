@@ -25,9 +25,6 @@ class Sampler {
  public:
   Sampler(int64_t vocab, const EngineConfig& config);
 
-  // Bytes of the arrays below, for the memory plan.
-  static size_t memory_bytes(const EngineConfig& config);
-
   // logits [plan.num_rows, vocab] float32. Fills results[i] and items()[i] for plan.items[i], and
   // appends prompt logprobs to the sequences' states.
   void sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,

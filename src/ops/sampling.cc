@@ -10,9 +10,9 @@ namespace {
 
 void validate_logits(std::string_view op, const ConstTensorView& logits) {
   require_shape(op, "logits", logits, {-1, -1});
-  require(logits.dtype() == DType::kFloat32 && logits.dim(1) > 0 && logits.stride(1) == 1,
-          ErrorCode::kInvalidArgument, "{}: logits are {}, expected contiguous rows of float32", op,
-          logits.to_string());
+  if (logits.dtype() != DType::kFloat32 || logits.dim(1) == 0 || logits.stride(1) != 1)
+    fail(ErrorCode::kInvalidArgument, "{}: logits are {}, expected contiguous rows of float32", op,
+         logits.to_string());
 }
 
 void require_ids(std::span<const int32_t> ids, int64_t vocab) {
