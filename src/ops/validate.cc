@@ -1,5 +1,7 @@
 #include "ops/validate.h"
 
+#include <hwy/targets.h>
+
 namespace miniinfer {
 
 void require_shape(std::string_view op, std::string_view name, const ConstTensorView& view,
@@ -47,6 +49,10 @@ void require_unit_stride(std::string_view op, std::string_view name, const Const
 void require_cpu(std::string_view op, const ExecContext& context) {
   if (context.device().type != DeviceType::kCpu)
     fail(ErrorCode::kUnsupported, "{}: this build runs it on a CPU only", op);
+  // A kernel's pointer taken before the instruction set is chosen would choose it again in every
+  // call, for a row each and some 100 us where CPUID traps.
+  hwy::ChosenTarget& chosen = hwy::GetChosenTarget();
+  if (!chosen.IsInitialized()) chosen.Update(hwy::SupportedTargets());
 }
 
 }  // namespace miniinfer

@@ -30,7 +30,8 @@ void require_dtype(std::string_view op, std::string_view name, const ConstTensor
 // The last axis of `view` is contiguous.
 void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);
 
-// The context runs on a device that the operator is built for.
+// The context runs on a device that the operator is built for; chooses the kernels' instruction set
+// once.
 void require_cpu(std::string_view op, const ExecContext& context);
 
 }  // namespace miniinfer

@@ -1,5 +1,7 @@
 #include "miniinfer/ops/activation.h"
 
+#include <algorithm>
+
 #include "base/thread_pool.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/row_params.h"
@@ -115,27 +117,24 @@ void activation(ExecContext& context, const ActivationArgs& args) {
   const auto row_fn = HWY_DYNAMIC_POINTER(activation_row);
   const int64_t width = args.x.dim(-1);
   const Rows x(args.x), other(args.other), out(args.out);
-  const auto run = [&](int64_t row, int64_t begin, int64_t end) {
-    const auto at = [begin](const Rows& rows, int64_t index, DType dtype) -> void* {
-      return static_cast<char*>(rows.row(index)) + begin * static_cast<int64_t>(dtype_size(dtype));
-    };
-    const bool gated = other.defined();
-    row_fn(args.kind, {args.x.dtype(), at(x, row, args.x.dtype())},
-           {args.other.dtype(), gated ? at(other, row, args.other.dtype()) : nullptr},
-           args.out.dtype(), at(out, row, args.out.dtype()), end - begin);
-  };
-  // Pieces of rows rather than rows, so that one long row is shared too. An element costs some 1
-  // ns.
+  // Pieces of rows rather than rows, so that one long row is shared too.
   constexpr int64_t kPiece = 2048;
   const int64_t pieces = (width + kPiece - 1) / kPiece;
-  const int64_t rows = row_count(args.x);
-  context.pool().parallel_for(
-      rows * pieces, row_grain(kPiece < width ? kPiece : width), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = i % pieces * kPiece;
-          run(i / pieces, first, first + kPiece < width ? first + kPiece : width);
-        }
-      });
+  const auto run_piece = [&](int64_t row, int64_t begin, int64_t count) {
+    const auto at = [&](const Rows& rows, DType dtype) -> char* {
+      return static_cast<char*>(rows.row(row)) + begin * static_cast<int64_t>(dtype_size(dtype));
+    };
+    row_fn(args.kind, {args.x.dtype(), at(x, args.x.dtype())},
+           {args.other.dtype(), other.defined() ? at(other, args.other.dtype()) : nullptr},
+           args.out.dtype(), at(out, args.out.dtype()), count);
+  };
+  context.pool().parallel_for(row_count(args.x) * pieces, row_grain(std::min(kPiece, width)),
+                              [&](int64_t begin, int64_t end) {
+                                for (int64_t i = begin; i < end; ++i) {
+                                  const int64_t first = i % pieces * kPiece;
+                                  run_piece(i / pieces, first, std::min(kPiece, width - first));
+                                }
+                              });
 }
 
 }  // namespace miniinfer::cpu

@@ -77,7 +77,7 @@ class AttentionTask {
         rows_(task_rows(args.problem, task.sequence, task.query_begin, task.query_end)),
         head_dim_(args.problem.head_dim),
         q_stride_(head_dim_ / P::kPair * P::kLefts),
-        c_(args.scale * 1.44269504F) {
+        c_(args.scale * kLog2E) {
     const int64_t width = (head_dim_ + 15) / 16 * 16;
     const auto carve = [&scratch](int64_t floats) {
       float* result = scratch;
@@ -315,7 +315,7 @@ HWY_INLINE void merge_partials(const AttentionArgs& args, const AttentionPlan::M
     float* part = const_cast<float*>(partials) + merge.first_partial + i * stride;
     const Accumulator segment{part, part + rows.count, part + 2 * rows.count, p.head_dim};
     for (int64_t row = 0; row < rows.count; ++row)
-      merge_row(total, segment, row, p.head_dim, args.scale * 1.44269504F);
+      merge_row(total, segment, row, p.head_dim, args.scale * kLog2E);
   }
   const int64_t first_token = p.query_starts[merge.sequence] + merge.query_begin;
   for (int64_t i = 0; i < rows.count; ++i)

@@ -1,10 +1,11 @@
 #include "miniinfer/ops/norm.h"
 
-#include "base/thread_pool.h"
+#include <algorithm>
+
 #include "ops/cpu/convert.h"
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/row_loop.h"
 #include "ops/cpu/row_params.h"
-#include "ops/rows.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/norm.cc"
@@ -61,7 +62,8 @@ HWY_INLINE float row_sum(const float* x, int64_t n, Term&& term) {
 
 // out = (x - mean) * inverse * weight + bias, weight and bias optional.
 template <typename T>
-HWY_INLINE void scale_row(const NormRow& p, const float* x, float mean, float inverse, T* out) {
+HWY_INLINE void scale_row(const NormRow& p, const NextRow& next, const float* x, float mean,
+                          float inverse, T* out) {
   const FloatTag d;
   const auto vmean = hn::Set(d, mean), vinverse = hn::Set(d, inverse);
   for_vectors(d, p.width, [&](int64_t i, int64_t count) HWY_ATTR {
@@ -69,15 +71,18 @@ HWY_INLINE void scale_row(const NormRow& p, const float* x, float mean, float in
     if (p.weight != nullptr) value = hn::Mul(value, load_part(d, p.weight + i, count));
     if (p.bias != nullptr) value = hn::Add(value, load_part(d, p.bias + i, count));
     store_part(d, value, out + i, count);
+    next.prefetch(i);
   });
 }
 
-HWY_INLINE void write_row(const NormRow& p, const float* x, float mean, float inverse, void* out) {
+HWY_INLINE void write_row(const NormRow& p, const void* next_x, const float* x, float mean,
+                          float inverse, void* out) {
+  const NextRow next{static_cast<const char*>(next_x), p.x_dtype == DType::kFloat32 ? 4 : 2};
   if (p.out_dtype == DType::kFloat32)
-    return scale_row(p, x, mean, inverse, static_cast<float*>(out));
+    return scale_row(p, next, x, mean, inverse, static_cast<float*>(out));
   if (p.out_dtype == DType::kFloat16)
-    return scale_row(p, x, mean, inverse, static_cast<Float16*>(out));
-  scale_row(p, x, mean, inverse, static_cast<BFloat16*>(out));
+    return scale_row(p, next, x, mean, inverse, static_cast<Float16*>(out));
+  scale_row(p, next, x, mean, inverse, static_cast<BFloat16*>(out));
 }
 
 HWY_INLINE float inverse_root(float value) {
@@ -85,14 +90,16 @@ HWY_INLINE float inverse_root(float value) {
   return hn::GetLane(hn::Div(hn::Set(d1, 1.0F), hn::Sqrt(hn::Set(d1, value))));
 }
 
-void rms_norm_row(const NormRow& p, const void* x, float* residual, float* buffer, void* out) {
+void rms_norm_row(const NormRow& p, const void* x, const void* next_x, float* residual,
+                  float* buffer, void* out) {
   const float* row = input_row(p, x, residual, buffer);
   const auto square = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::MulAdd(v, v, sum); };
   const float mean_square = row_sum(row, p.width, square) / static_cast<float>(p.width);
-  write_row(p, row, 0.0F, inverse_root(mean_square + p.eps), out);
+  write_row(p, next_x, row, 0.0F, inverse_root(mean_square + p.eps), out);
 }
 
-void layer_norm_row(const NormRow& p, const void* x, float* residual, float* buffer, void* out) {
+void layer_norm_row(const NormRow& p, const void* x, const void* next_x, float* residual,
+                    float* buffer, void* out) {
   const float* row = input_row(p, x, residual, buffer);
   const auto add = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::Add(sum, v); };
   const float mean = row_sum(row, p.width, add) / static_cast<float>(p.width);
@@ -102,7 +109,7 @@ void layer_norm_row(const NormRow& p, const void* x, float* residual, float* buf
     return hn::MulAdd(centred, centred, sum);
   };
   const float variance = row_sum(row, p.width, deviation) / static_cast<float>(p.width);
-  write_row(p, row, mean, inverse_root(variance + p.eps), out);
+  write_row(p, next_x, row, mean, inverse_root(variance + p.eps), out);
 }
 
 }  // namespace miniinfer::cpu::HWY_NAMESPACE
@@ -116,30 +123,25 @@ HWY_EXPORT(layer_norm_row);
 
 namespace {
 
-using RowFn = void (*)(const NormRow&, const void*, float*, float*, void*);
+using RowFn = void (*)(const NormRow&, const void*, const void*, float*, float*, void*);
 
 template <typename Args>
 void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, RowFn row_fn) {
   const Workspace::Scope scope(context.workspace());
   const int64_t width = args.x.dim(-1);
   if (width == 0) return;
-  const NormRow row{args.x.dtype(),
-                    args.out.dtype(),
-                    vector_as_float(context, args.weight),
-                    vector_as_float(context, bias),
-                    width,
-                    args.eps};
-  const bool convert = !args.residual.defined() && args.x.dtype() != DType::kFloat32;
-  float* buffers =
-      convert ? context.workspace().allocate_array<float>(width * context.num_threads()) : nullptr;
-  std::atomic<int> next_buffer{0};
+  const NormRow norm_row{args.x.dtype(),
+                         args.out.dtype(),
+                         vector_as_float(context, args.weight),
+                         vector_as_float(context, bias),
+                         width,
+                         args.eps};
+  const bool buffered = !args.residual.defined() && args.x.dtype() != DType::kFloat32;
   const Rows x(args.x), residual(args.residual), out(args.out);
-  context.pool().parallel_for(row_count(args.x), row_grain(width), [&](int64_t begin, int64_t end) {
-    float* buffer =
-        convert ? buffers + width * next_buffer.fetch_add(1, std::memory_order_relaxed) : nullptr;
-    for (int64_t i = begin; i < end; ++i)
-      row_fn(row, x.row(i), residual.defined() ? residual.at<float>(i) : nullptr, buffer,
-             out.row(i));
+  const int64_t last = row_count(args.x) - 1;
+  for_each_row(context, {args.x, buffered}, [&](int64_t row, float* buffer) {
+    row_fn(norm_row, x.row(row), x.row(std::min(row + 1, last)),
+           residual.defined() ? residual.at<float>(row) : nullptr, buffer, out.row(row));
   });
 }
 

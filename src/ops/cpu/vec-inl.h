@@ -8,6 +8,7 @@
 #define MINIINFER_OPS_CPU_VEC_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "tensor/numeric.h"
@@ -110,6 +111,17 @@ HWY_INLINE void convert(const From* from, To* to, int64_t n) {
   });
 }
 
+// The row that a thread reads next. Kernels fetch it while they compute and write, piece by piece:
+// the processor's own prefetchers begin anew at each page, and without this the memory rests
+// meanwhile.
+struct NextRow {
+  const char* data;
+  int64_t element_size;
+
+  // For the vector of elements from `i` on.
+  HWY_INLINE void prefetch(int64_t i) const { hwy::Prefetch(data + i * element_size); }
+};
+
 // A row as float32: `from` itself when it is that already, otherwise converted into `buffer`.
 HWY_INLINE const float* as_float(DType dtype, const void* from, float* buffer, int64_t n) {
   if (dtype == DType::kFloat32) return static_cast<const float*>(from);
@@ -117,6 +129,8 @@ HWY_INLINE const float* as_float(DType dtype, const void* from, float* buffer, i
   if (dtype == DType::kBFloat16) convert(static_cast<const BFloat16*>(from), buffer, n);
   return buffer;
 }
+
+constexpr float kLog2E = 1.44269504F;
 
 // 2^n as a factor, from n + 1.5 * 2^23 + 127 in float: the low bits of that sum are the biased
 // exponent.
@@ -142,14 +156,13 @@ HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   return hn::Mul(p, power);
 }
 
-// e^x: 0 below -87.33 (subnormal results are flushed), infinity above 88.72, NaN stays NaN;
-// elsewhere within 2 ulp.
+// e^x: 0 below -87, where results become subnormal; infinity above 88.72; NaN stays NaN; elsewhere
+// within 2 ulp.
 template <class D>
 HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
-  const hn::RebindToUnsigned<D> du;
-  x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -88.0F), x));
-  const auto magic = hn::Set(d, 12582912.0F);
-  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504F), magic);
+  x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -87.5F), x));
+  const auto magic = hn::Set(d, kExponentMagic - 1.0F);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, kLog2E), magic);
   const auto n = hn::Sub(shifted, magic);
   auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
@@ -159,16 +172,10 @@ HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   p = hn::MulAdd(p, r, hn::Set(d, 4.99999940e-1F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
-  // 2^n in two factors of half the exponent, so that n = 128 reaches the largest finite numbers and
-  // infinity.
-  const auto bits = hn::BitCast(hn::RebindToSigned<D>(),
-                                hn::Sub(hn::BitCast(du, shifted), hn::Set(du, 0x4B400000)));
-  const auto half = hn::ShiftRight<1>(bits);
-  const auto bias = hn::Set(hn::RebindToSigned<D>(), 127);
-  const auto low = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
-  const auto high = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(bits, half), bias)));
-  const auto result = hn::Mul(hn::Mul(p, low), high);
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.33F)), result);
+  // 2^(n - 1) and a doubling, so that n = 128 reaches the largest finite numbers and infinity.
+  const auto bits = hn::BitCast(hn::RebindToUnsigned<D>(), shifted);
+  const auto half_power = hn::BitCast(d, hn::ShiftLeft<23>(bits));
+  return hn::Mul(hn::Mul(p, half_power), hn::Set(d, 2.0F));
 }
 
 }  // namespace miniinfer::cpu::HWY_NAMESPACE
