@@ -10,15 +10,19 @@ bool is_float(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }
 
+// The messages' views are written out on failure only: a small model makes 25 calls in 100 us, and
+// 100 views would take a fifth of that.
 void require_float(std::string_view name, const ConstTensorView& view) {
-  require(is_float(view.dtype()), ErrorCode::kUnsupported,
-          "linear: {} is {}, expected float32, float16 or bfloat16", name, view.to_string());
+  if (!is_float(view.dtype()))
+    fail(ErrorCode::kUnsupported, "linear: {} is {}, expected float32, float16 or bfloat16", name,
+         view.to_string());
 }
 
 // A dimension of one row or one element may carry any stride.
 void require_dense_rows(std::string_view name, const ConstTensorView& view) {
-  require(view.dim(-1) <= 1 || view.stride(-1) == 1, ErrorCode::kInvalidArgument,
-          "linear: the rows of {} {} are not contiguous", name, view.to_string());
+  if (view.dim(-1) > 1 && view.stride(-1) != 1)
+    fail(ErrorCode::kInvalidArgument, "linear: the rows of {} {} are not contiguous", name,
+         view.to_string());
 }
 
 void validate(const LinearArgs& args) {
@@ -36,8 +40,9 @@ void validate(const LinearArgs& args) {
     require_float("bias", args.bias);
     require_dense_rows("bias", args.bias);
   }
-  require(!args.accumulate || args.out.dtype() == DType::kFloat32, ErrorCode::kInvalidArgument,
-          "linear: out is {}, but accumulate needs float32", args.out.to_string());
+  if (args.accumulate && args.out.dtype() != DType::kFloat32)
+    fail(ErrorCode::kInvalidArgument, "linear: out is {}, but accumulate needs float32",
+         args.out.to_string());
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ constexpr int64_t kResidentTokens = 24;
 constexpr int64_t kResidentBlockRows = 8;
 constexpr int64_t kRowTile = 8;  // chunks are multiples of every kernel's row tile
 constexpr int64_t kChunkBytes = 128 << 10;
+constexpr int64_t kFewTasksBytes = 4 << 20;  // of weights, times the rows of x
 // Below this much arithmetic (two flops a multiply-add) and weight traffic a second thread costs
 // more than it saves.
 constexpr int64_t kSerialBytes = 32 << 10;
@@ -146,8 +147,10 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, int
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
   plan.threads = serial ? 1 : num_threads;
   plan.num_groups = (m + kMaxTokens - 1) / kMaxTokens;
-  // At least eight tasks a thread keep the threads busy to within a few percent of each other.
-  const int64_t for_balance = plan.threads == 1 ? n : n / (8 * plan.threads);
+  // At least eight tasks a thread keep the threads busy to within a few percent of each other;
+  // small weights are done before that matters, and claiming tasks was a seventh of their time.
+  const int64_t tasks_a_thread = n * bytes_per_row * m < kFewTasksBytes ? 2 : 8;
+  const int64_t for_balance = plan.threads == 1 ? n : n / (tasks_a_thread * plan.threads);
   plan.chunk_rows = std::clamp(std::min(kChunkBytes / bytes_per_row, for_balance), int64_t{16},
                                int64_t{kMaxRows});
   plan.chunk_rows = plan.chunk_rows / kRowTile * kRowTile;
