@@ -1,1 +1,91 @@
-int main() { return 0; }
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "command.h"
+#include "miniinfer/error.h"
+#include "terminal.h"
+#include "version.h"
+
+namespace {
+
+using miniinfer::Action;
+
+constexpr int kUsageError = 2;
+constexpr int kInternalError = 70;
+
+struct Verb {
+  const char* name;
+  const char* help;
+  void (*add)(CLI::App&, Action&);
+};
+
+constexpr Verb kVerbs[] = {
+    {"run", "Answer prompts", miniinfer::add_run},
+    {"chat", "Talk with a model in the terminal", miniinfer::add_chat},
+    {"tokenize", "Text to tokens and back", miniinfer::add_tokenize},
+    {"bench", "Measure speed", miniinfer::add_bench},
+    {"eval", "Measure how many answers are exactly right", miniinfer::add_eval},
+    {"inspect", "Show what a model is and what it needs", miniinfer::add_inspect},
+    {"doctor", "Check this machine", miniinfer::add_doctor},
+};
+
+// CLI11's complaints can span lines and end in a full stop; ours are one line.
+int usage_error(std::string message) {
+  for (char& c : message)
+    if (c == '\n' || c == '\r') c = ' ';
+  while (!message.empty() && (message.back() == ' ' || message.back() == '.')) message.pop_back();
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  return kUsageError;
+}
+
+// A flag given twice is a mistake that would otherwise be settled by its order.
+void refuse_repeats(CLI::App& app) {
+  for (CLI::Option* option : app.get_options())
+    if (option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeLast &&
+        option->count() > 1)
+      throw CLI::ArgumentMismatch(option->get_name() + " was given more than once");
+  for (CLI::App* verb : app.get_subcommands()) refuse_repeats(*verb);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("MiniInfer runs open-weight language models from their Hugging Face directories.");
+  app.name("miniinfer");
+  app.set_version_flag("--version", std::string("miniinfer ") + miniinfer::kVersion);
+  app.require_subcommand(1);
+  app.footer("miniinfer VERB --help shows the flags of a verb with examples.");
+  Action action;
+  for (const Verb& verb : kVerbs) verb.add(*app.add_subcommand(verb.name, verb.help), action);
+  try {
+    app.parse(argc, argv);
+    refuse_repeats(app);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::RequiredError&) {
+    if (app.get_subcommands().empty())
+      return usage_error("a verb is needed: run, chat, tokenize, bench, eval, inspect or doctor");
+    throw;
+  }
+  return action();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  miniinfer::install_signal_handlers();
+  try {
+    return run(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(error.what());
+  } catch (const miniinfer::Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return miniinfer::exit_code(error.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory\n");
+    return miniinfer::exit_code(miniinfer::ErrorCode::kResourceExhausted);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: internal: %s\n", error.what());
+    return kInternalError;
+  }
+}

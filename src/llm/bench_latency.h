@@ -1,0 +1,39 @@
+#pragma once
+
+#include "llm/bench_run.h"
+
+namespace miniinfer {
+
+struct LatencyOptions {
+  int64_t input_len = 32;
+  int64_t output_len = 128;
+  int batch_size = 1;
+  int num_iters = 10;
+  int num_iters_warmup = 2;
+  uint64_t seed = 0;
+};
+
+// One iteration: a batch of equal requests submitted at once to an idle engine.
+struct LatencyIteration {
+  double latency_s = 0;      // submission to the last token
+  double ttft_s = 0;         // submission to the moment when every request has its first token
+  double decode_step_s = 0;  // a step in which all requests decode; 0 when output_len is 1
+};
+
+struct LatencyReport {
+  LatencyOptions options;
+  std::vector<LatencyIteration> iterations;
+
+  // Medians over the iterations.
+  double latency_s() const;
+  double ttft_s() const;
+  double decode_step_s() const;
+  Json to_json() const;
+};
+
+// Nothing when cancelled. `progress` takes the share done.
+std::optional<LatencyReport> bench_latency(LlmCore& core, const LatencyOptions& options,
+                                           const std::function<bool()>& cancelled,
+                                           const std::function<void(double)>& progress);
+
+}  // namespace miniinfer

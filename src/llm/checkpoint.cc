@@ -1,0 +1,152 @@
+#include "llm/checkpoint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "base/check.h"
+#include "llm/embedded_model.h"
+#include "models/config_reader.h"
+#include "models/shapes.h"
+
+namespace miniinfer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Text files of a checkpoint; the largest tokenizers have 35 MB.
+constexpr uintmax_t kMaxTextBytes = 256 << 20;
+
+std::string read_file(const fs::path& path) {
+  require(fs::is_regular_file(path), ErrorCode::kDataCorrupt, "{}: not a regular file",
+          path.string());
+  require(fs::file_size(path) <= kMaxTextBytes, ErrorCode::kDataCorrupt, "{}: larger than {} MiB",
+          path.string(), kMaxTextBytes >> 20);
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  require(in.good() || in.eof(), ErrorCode::kNotFound, "{}: cannot be read", path.string());
+  return text;
+}
+
+}  // namespace
+
+ModelSource ModelSource::from_name(const std::string& model) {
+  std::error_code error;
+  if (fs::is_directory(model, error))
+    return {.kind = Kind::kDirectory, .name = model, .directory = model};
+  if (model.empty() || model == kEmbeddedModelName)
+    return {.kind = Kind::kEmbedded, .name = std::string(kEmbeddedModelName)};
+  throw Error(ErrorCode::kInvalidArgument,
+              model + (fs::is_regular_file(model, error) ? ": not a directory" : ": no such directory"),
+              "model");
+}
+
+ModelSource ModelSource::from_shape(const std::string& shape) {
+  try {
+    return {.kind = Kind::kShape, .name = shape, .config_json = shape_config_json(shape)};
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInvalidArgument, error.message(), "shape");
+  }
+}
+
+std::string ModelSource::path_of(const std::string& file) const {
+  return kind == Kind::kDirectory ? (directory / file).string() : name + "/" + file;
+}
+
+std::string ModelSource::read_text(const std::string& file) const {
+  switch (kind) {
+    case Kind::kDirectory: {
+      std::error_code error;
+      return fs::exists(directory / file, error) ? read_file(directory / file) : std::string();
+    }
+    case Kind::kEmbedded: {
+      const std::vector<std::string> files = embedded_files();
+      // Without any model it is the missing model, not the missing file, that must be told.
+      if (!files.empty() && std::find(files.begin(), files.end(), file) == files.end()) return {};
+      return embedded_text(file);
+    }
+    case Kind::kShape:
+      break;
+  }
+  return file == "config.json" ? config_json : std::string();
+}
+
+TextSide load_text_side(const ModelSource& source, const std::string& tokenizer_directory,
+                        const std::string& template_file) {
+  ModelSource text = source;
+  if (!tokenizer_directory.empty()) {
+    text = ModelSource::from_name(tokenizer_directory);
+    require(fs::exists(fs::path(tokenizer_directory) / "tokenizer.json"),
+            ErrorCode::kInvalidArgument, "tokenizer: {}: no such file",
+            text.path_of("tokenizer.json"));
+  }
+  TextSide side;
+  if (text.kind == ModelSource::Kind::kDirectory) {
+    if (fs::exists(text.directory / "tokenizer.json"))
+      side.tokenizer = Tokenizer::from_directory(text.directory);
+    if (template_file.empty()) side.chat_template = ChatTemplate::from_directory(text.directory);
+  } else if (text.kind == ModelSource::Kind::kEmbedded) {
+    side.tokenizer = Tokenizer::from_json(text.read_text("tokenizer.json"),
+                                          text.read_text("tokenizer_config.json"));
+    if (template_file.empty())
+      side.chat_template = ChatTemplate::from_source(text.read_text("chat_template.jinja"),
+                                                     text.read_text("tokenizer_config.json"));
+  }
+  if (!template_file.empty()) {
+    require(fs::exists(template_file), ErrorCode::kInvalidArgument,
+            "chat-template: {}: no such file", template_file);
+    side.chat_template = ChatTemplate::from_source(read_file(template_file),
+                                                   text.read_text("tokenizer_config.json"));
+  }
+  return side;
+}
+
+ModelDescription read_description(const ModelSource& source) {
+  ModelDescription description{.generation = Json::object()};
+  const std::string generation = source.read_text("generation_config.json");
+  const std::string generation_path = source.path_of("generation_config.json");
+  if (source.kind == ModelSource::Kind::kDirectory)
+    description.config = read_model_config(source.directory);
+  else
+    description.config =
+        parse_model_config(source.read_text("config.json"), source.path_of("config.json"),
+                           generation, generation_path);
+  if (!generation.empty()) description.generation = parse_json(generation, generation_path);
+  return description;
+}
+
+std::shared_ptr<const WeightStore> open_weights(const ModelSource& source,
+                                                const ModelConfig& config,
+                                                const std::string& load_format, uint64_t seed) {
+  if (load_format == "dummy" || source.kind == ModelSource::Kind::kShape)
+    return WeightStore::dummy(config.checkpoint_dtype, seed);
+  if (source.kind == ModelSource::Kind::kEmbedded)
+    return WeightStore::from_memory(embedded_file("model.safetensors"),
+                                    source.path_of("model.safetensors"));
+  return WeightStore::open(source.directory);
+}
+
+int64_t context_length(const ModelConfig& config) {
+  const RopeConfig& rope = config.rope;
+  const auto scaled = [&](int64_t length) {
+    return static_cast<int64_t>(std::llround(static_cast<double>(length) * rope.factor));
+  };
+  switch (rope.type) {
+    case RopeType::kLinear:
+    case RopeType::kDynamic:
+      return scaled(config.max_position_embeddings);
+    case RopeType::kYarn:
+      // max_position_embeddings holds the stretched length in some checkpoints, the trained one in
+      // others.
+      return std::max(config.max_position_embeddings,
+                      scaled(rope.original_max_position > 0 ? rope.original_max_position
+                                                            : config.max_position_embeddings));
+    case RopeType::kDefault:
+    case RopeType::kLlama3:
+      break;
+  }
+  return config.max_position_embeddings;
+}
+
+}  // namespace miniinfer

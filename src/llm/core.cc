@@ -1,0 +1,141 @@
+#include "llm/core.h"
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <utility>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "llm/bad_words.h"
+#include "llm/stream_state.h"
+#include "text/chat_encode.h"
+
+namespace miniinfer {
+namespace {
+
+[[noreturn]] void reject(const std::string& key, const std::string& reason) {
+  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
+}
+
+}  // namespace
+
+LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_(source) {
+  require_supported_cpu();
+  const Clock::time_point start = Clock::now();
+  const auto seconds = [](Clock::time_point since) {
+    return std::chrono::duration<double>(Clock::now() - since).count();
+  };
+  // A vocabulary of 150,000 tokens takes as long to read as 1 GB of weights to map: side by side.
+  std::future<TextSide> text = std::async(std::launch::async, [&] {
+    const Clock::time_point text_start = Clock::now();
+    TextSide side = load_text_side(source_, options.tokenizer, options.chat_template);
+    load_times_.text_s = seconds(text_start);
+    return side;
+  });
+  ModelDescription description = read_description(source_);
+  config_ = std::move(description.config);
+  generation_ = std::move(description.generation);
+  const auto weights = open_weights(source_, config_, options.load_format, options.seed);
+  plan_ = plan_engine(source_, config_, options, weights.get());
+  std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype);
+  load_times_.model_s = seconds(start);
+  engine_ =
+      std::make_unique<Engine>(std::move(model), plan_.engine, ExecContext::cpu(plan_.num_threads));
+  text_ = text.get();
+  eos_token_ids_ = config_.eos_token_ids;
+  if (eos_token_ids_.empty() && text_.tokenizer && text_.tokenizer->eos_id())
+    eos_token_ids_.push_back(*text_.tokenizer->eos_id());
+  load_times_.total_s = seconds(start);
+}
+
+std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
+  const TextSide& text = text_;
+  switch (prompt.kind) {
+    case Prompt::Kind::kTokens:
+      if (prompt.token_ids.empty()) reject("prompt_token_ids", "is empty");
+      return prompt.token_ids;
+    case Prompt::Kind::kText: {
+      if (!text.tokenizer)
+        reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
+      std::vector<int32_t> ids = text.tokenizer->encode(prompt.text, true);
+      if (ids.empty()) reject("prompt", "is empty");
+      return ids;
+    }
+    case Prompt::Kind::kMessages:
+      break;
+  }
+  if (!text.tokenizer) reject("messages", "the model has no tokenizer.json");
+  if (!text.chat_template) reject("messages", "the model has no chat template");
+  std::vector<int32_t> ids = encode_chat(*text.tokenizer, *text.chat_template,
+                                         {.messages_json = prompt.messages_json,
+                                          .tools_json = prompt.tools_json,
+                                          .kwargs_json = prompt.kwargs_json});
+  if (ids.empty()) reject("messages", "render to nothing");
+  return ids;
+}
+
+void LlmCore::check_context(size_t prompt_tokens, int max_tokens) const {
+  const int64_t context = engine_->config().max_model_len;
+  const auto prompt = static_cast<int64_t>(prompt_tokens);
+  if (prompt + max_tokens <= context) return;
+  const char* param = prompt >= context ? "prompt" : "max_tokens";
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("context_length_exceeded: {} prompt tokens and {} to generate exceed the "
+                          "context of {} tokens",
+                          prompt, max_tokens, context),
+              param);
+}
+
+LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
+                                   bool default_max_tokens) const {
+  EngineRequest request;
+  request.prompt = encode(prompt);
+  if (default_max_tokens) {
+    const int64_t room =
+        engine_->config().max_model_len - static_cast<int64_t>(request.prompt.size());
+    params.max_tokens = static_cast<int>(std::clamp<int64_t>(room, 1, kDefaultMaxTokens));
+    params.max_tokens = std::max(params.max_tokens, params.min_tokens);
+  }
+  params.validate();
+  check_context(request.prompt.size(), params.max_tokens);
+  if (!text_.tokenizer) {
+    if (!params.stop.empty()) reject("stop", "the model has no tokenizer.json");
+    if (!params.bad_words.empty()) reject("bad_words", "the model has no tokenizer.json");
+  } else {
+    request.bad_words = bad_word_tokens(*text_.tokenizer, params.bad_words);
+  }
+  request.eos_token_ids = eos_token_ids_;
+  request.priority = prompt.priority;
+  request.cache_salt = prompt.cache_salt;
+  if (prompt.timeout_s > 0)
+    request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                          std::chrono::duration<double>(prompt.timeout_s));
+  RequestOutput output(request.prompt, text_.tokenizer, params, eos_token_ids_);
+  request.params = std::move(params);
+  return {std::move(request), std::move(output)};
+}
+
+Stream LlmCore::submit(const std::shared_ptr<LlmCore>& core, const Prompt& prompt,
+                       const SamplingParams& params, bool default_max_tokens) {
+  return Stream(
+      std::make_shared<StreamState>(core, core->prepare(prompt, params, default_max_tokens)));
+}
+
+SamplingParams LlmCore::default_sampling_params() const {
+  SamplingParams params;
+  const JsonView view(generation_, source_.path_of("generation_config.json"));
+  constexpr double kLargest = 1e30;  // ranges are validate()'s matter
+  if (const auto value = view.find_number("temperature", 0, kLargest)) params.temperature = *value;
+  if (const auto value = view.find_number("top_p", 0, 1)) params.top_p = *value;
+  if (const auto value = view.find_number("min_p", 0, 1)) params.min_p = *value;
+  if (const auto value = view.find_integer("top_k", -1, 1 << 30))
+    params.top_k = static_cast<int>(*value);
+  if (const auto value = view.find_number("repetition_penalty", 0, kLargest))
+    params.repetition_penalty = *value;
+  // A checkpoint that says so was tuned for greedy decoding.
+  if (view.find_bool("do_sample") == false) params.temperature = 0;
+  return params;
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "llm/checkpoint.h"
+#include "llm/engine_plan.h"
+#include "llm/request_output.h"
+#include "miniinfer/llm.h"
+
+namespace miniinfer {
+
+// What the facade is made of: a checkpoint's text side joined to an engine. Usable from any thread.
+class LlmCore {
+ public:
+  // Plans memory, then loads. Throws Error.
+  LlmCore(const ModelSource& source, const LLMOptions& options);
+
+  // A request ready for the engine.
+  struct Prepared {
+    EngineRequest request;
+    RequestOutput output;
+  };
+  // Encodes the prompt and turns text-level parameters into tokens. With `default_max_tokens`,
+  // max_tokens is what the context leaves, at most kDefaultMaxTokens. Throws Error invalid_argument
+  // with the field at fault.
+  static constexpr int kDefaultMaxTokens = 256;
+  Prepared prepare(const Prompt& prompt, SamplingParams params,
+                   bool default_max_tokens = false) const;
+  std::vector<int32_t> encode(const Prompt& prompt) const;
+
+  // Starts one request on `core`, which the stream keeps alive.
+  static Stream submit(const std::shared_ptr<LlmCore>& core, const Prompt& prompt,
+                       const SamplingParams& params, bool default_max_tokens = false);
+
+  // The defaults of generation_config.json.
+  SamplingParams default_sampling_params() const;
+
+  const ModelSource& source() const { return source_; }
+  const ModelConfig& config() const { return config_; }
+  const TextSide& text() const { return text_; }
+  const EnginePlan& plan() const { return plan_; }
+  Engine& engine() const { return *engine_; }
+
+  struct LoadTimes {
+    double text_s = 0;   // tokenizer and template, beside the weights
+    double model_s = 0;  // weights and network
+    double total_s = 0;
+  };
+  const LoadTimes& load_times() const { return load_times_; }
+
+ private:
+  void check_context(size_t prompt_tokens, int max_tokens) const;
+
+  ModelSource source_;
+  ModelConfig config_;
+  Json generation_;
+  TextSide text_;
+  std::vector<int32_t> eos_token_ids_;
+  EnginePlan plan_;
+  LoadTimes load_times_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/json.h"
+
+namespace miniinfer {
+
+// What this machine is to the engine:
+//   cpu {features, supported, threads}, memory {available_bytes, read_gbytes_per_s}, peak {fp32..,
+//   bf16..}, gpu {usable, reason}, self_test [{op, dtype, error, bound, passed}..], healthy.
+// Takes about a second. `threads` 0 takes every CPU; `progress` is told what is being measured.
+Json doctor_report(int threads, uint64_t seed,
+                   const std::function<void(const std::string&)>& progress);
+
+}  // namespace miniinfer

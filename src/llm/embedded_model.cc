@@ -1,0 +1,83 @@
+#include "llm/embedded_model.h"
+
+#include <cstring>
+#include <span>
+
+#include <zstd.h>
+
+#include "base/check.h"
+#include "llm/embedded_format.h"
+
+// Placed by the assembler source that the build makes (cmake/EmbeddedModel.cmake).
+extern "C" const uint8_t miniinfer_embedded_begin[];
+extern "C" const uint8_t miniinfer_embedded_end[];
+
+namespace miniinfer {
+namespace {
+
+struct Entry {
+  std::string_view name;
+  uint32_t planes;
+  uint64_t raw_bytes;
+  std::span<const uint8_t> stored;
+};
+
+std::vector<Entry> entries() {
+  const uint8_t* at = miniinfer_embedded_begin;
+  uint32_t head[2];
+  std::memcpy(head, at, sizeof head);
+  MI_CHECK(head[0] == kEmbeddedMagic);
+  at += sizeof head;
+  std::vector<Entry> all;
+  for (uint32_t i = 0; i < head[1]; ++i) {
+    EmbeddedEntryHeader header;
+    std::memcpy(&header, at, sizeof header);
+    at += sizeof header;
+    const std::string_view name(reinterpret_cast<const char*>(at), header.name_bytes);
+    at += header.name_bytes;
+    all.push_back({name, header.planes, header.raw_bytes, {at, header.stored_bytes}});
+    at += header.stored_bytes;
+  }
+  MI_CHECK(at <= miniinfer_embedded_end);
+  return all;
+}
+
+std::vector<uint8_t> join_planes(const std::vector<uint8_t>& planes) {
+  std::vector<uint8_t> bytes(planes.size());
+  const size_t pairs = planes.size() / 2, odd_start = planes.size() - pairs;
+  for (size_t i = 0; i < pairs; ++i) {
+    bytes[2 * i] = planes[i];
+    bytes[2 * i + 1] = planes[odd_start + i];
+  }
+  if (planes.size() % 2 == 1) bytes.back() = planes[pairs];
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<std::string> embedded_files() {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries()) names.emplace_back(entry.name);
+  return names;
+}
+
+std::vector<uint8_t> embedded_file(std::string_view name) {
+  for (const Entry& entry : entries()) {
+    if (entry.name != name) continue;
+    std::vector<uint8_t> bytes(entry.raw_bytes);
+    const size_t size =
+        ZSTD_decompress(bytes.data(), bytes.size(), entry.stored.data(), entry.stored.size());
+    MI_CHECK(size == bytes.size());
+    return entry.planes == 2 ? join_planes(bytes) : bytes;
+  }
+  if (embedded_files().empty())
+    fail(ErrorCode::kNotFound, "this build has no embedded model: give a model directory");
+  fail(ErrorCode::kNotFound, "{}: the embedded model has no such file", name);
+}
+
+std::string embedded_text(std::string_view name) {
+  const std::vector<uint8_t> bytes = embedded_file(name);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace miniinfer

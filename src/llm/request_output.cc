@@ -1,0 +1,51 @@
+#include "llm/request_output.h"
+
+#include <utility>
+
+namespace miniinfer {
+
+RequestOutput::RequestOutput(std::vector<int32_t> prompt_token_ids,
+                             std::shared_ptr<const Tokenizer> tokenizer,
+                             const SamplingParams& params,
+                             const std::vector<int32_t>& eos_token_ids)
+    : unfinished_(params.n) {
+  result_.prompt_token_ids = std::move(prompt_token_ids);
+  result_.outputs.resize(static_cast<size_t>(params.n));
+  sequences_.reserve(result_.outputs.size());
+  for (int i = 0; i < params.n; ++i) {
+    sequences_.emplace_back(i, tokenizer, params, eos_token_ids);
+    result_.outputs[static_cast<size_t>(i)].index = i;
+  }
+}
+
+std::optional<StreamChunk> RequestOutput::take(EngineEvent&& event,
+                                               std::optional<int>& cancel_index) {
+  SequenceOutput& sequence = sequences_.at(static_cast<size_t>(event.index));
+  if (sequence.finished()) return std::nullopt;
+  if (event.cached_prompt_tokens > 0 && result_.cached_tokens == 0)
+    result_.cached_tokens = event.cached_prompt_tokens;
+  for (std::optional<TokenLogprob>& logprob : event.prompt_logprobs) {
+    std::optional<LogprobEntry>& entry = result_.prompt_logprobs.emplace_back();
+    if (logprob) entry = to_entry(std::move(*logprob));
+  }
+  StreamChunk chunk = sequence.take(std::move(event));
+  if (sequence.finished()) --unfinished_;
+  if (sequence.must_cancel()) cancel_index = chunk.index;
+  return chunk;
+}
+
+void RequestOutput::collect(StreamChunk&& chunk) {
+  Completion& output = result_.outputs.at(static_cast<size_t>(chunk.index));
+  output.text += chunk.text;
+  output.token_ids.insert(output.token_ids.end(), chunk.token_ids.begin(), chunk.token_ids.end());
+  for (LogprobEntry& logprob : chunk.logprobs) output.logprobs.push_back(std::move(logprob));
+  if (chunk.finish_reason) output.finish_reason = std::move(*chunk.finish_reason);
+  if (chunk.stop_reason) output.stop_reason = std::move(chunk.stop_reason);
+  if (chunk.error) output.error = std::move(chunk.error);
+}
+
+GenerateResult RequestOutput::take_result() {
+  return std::move(result_);
+}
+
+}  // namespace miniinfer

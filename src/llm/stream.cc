@@ -1,0 +1,62 @@
+#include <chrono>
+#include <utility>
+
+#include "llm/stream_state.h"
+
+namespace miniinfer {
+
+StreamState::StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepared)
+    : core_(std::move(core)), output_(std::move(prepared.output)) {
+  id_ = core_->engine().submit(std::move(prepared.request), sink_into(queue_, 0));
+}
+
+std::optional<StreamChunk> StreamState::next() {
+  while (!output_.finished()) {
+    if (pending_.empty())
+      for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(1000)))
+        pending_.push_back(std::move(item.event));
+    if (pending_.empty()) continue;
+    EngineEvent event = std::move(pending_.front());
+    pending_.pop_front();
+    std::optional<int> cancel_index;
+    std::optional<StreamChunk> chunk = output_.take(std::move(event), cancel_index);
+    if (cancel_index) core_->engine().cancel(id_, *cancel_index);
+    if (chunk) return chunk;
+  }
+  return std::nullopt;
+}
+
+void StreamState::cancel() {
+  core_->engine().cancel(id_);
+}
+
+Stream::Stream(std::shared_ptr<StreamState> state) : state_(std::move(state)) {}
+Stream::~Stream() {
+  if (state_) state_->cancel();
+}
+Stream::Stream(Stream&&) noexcept = default;
+Stream& Stream::operator=(Stream&& other) noexcept {
+  if (this != &other) {
+    if (state_) state_->cancel();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+std::optional<StreamChunk> Stream::next() {
+  return state_->next();
+}
+void Stream::cancel() {
+  state_->cancel();
+}
+const std::vector<int32_t>& Stream::prompt_token_ids() const {
+  return state_->result().prompt_token_ids;
+}
+const std::vector<std::optional<LogprobEntry>>& Stream::prompt_logprobs() const {
+  return state_->result().prompt_logprobs;
+}
+int64_t Stream::cached_tokens() const {
+  return state_->result().cached_tokens;
+}
+
+}  // namespace miniinfer

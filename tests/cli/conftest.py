@@ -1,0 +1,48 @@
+"""Runs the program and reads what it says."""
+
+import dataclasses
+import json
+import subprocess
+
+import pytest
+
+
+@dataclasses.dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self):
+        """stdout as one JSON value a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def cli(miniinfer):
+    def run(*arguments, stdin="", timeout=120):
+        done = subprocess.run(
+            [miniinfer, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ask(cli):
+    """Requests (objects or raw lines) through `run --json`; their answers."""
+
+    def run(requests, *arguments, model=()):
+        text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in requests)
+        result = cli("run", *model, "--prompts-file", "-", "--json", *arguments, stdin=text)
+        assert result.code == 0, result.err
+        return result.lines
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoints(root):
+    return root / "tests/golden/checkpoints"

@@ -1,0 +1,106 @@
+"""`bench`, `eval`, `inspect` and `doctor`."""
+
+import json
+import shutil
+
+
+def test_latency_figures_agree_with_each_other(cli, tmp_path):
+    out = tmp_path / "latency.json"
+    result = cli("bench", "latency", "--shape", "tiny", "--input-len", 64, "--output-len", 33, "--batch-size", 4,
+                 "--num-iters", 3, "--num-iters-warmup", 1, "--output-json", out)
+    assert result.code == 0, result.err
+    assert "decode step" in result.out
+    figures = json.loads(out.read_text())
+    assert figures["model"] == "tiny" and figures["batch_size"] == 4
+    assert abs(figures["decode_tokens_per_s"] * figures["decode_step_ms"] / 1e3 - 4) < 1e-6
+    assert abs(figures["prefill_tokens_per_s"] * figures["ttft_ms"] / 1e3 - 4 * 64) < 1e-6
+    assert abs(figures["output_tokens_per_s"] * figures["latency_ms"] / 1e3 - 4 * 33) < 1e-6
+    assert figures["ttft_ms"] < figures["latency_ms"]
+    assert 0 < figures["load_ms"]
+    assert 0 < figures["peak_rss_bytes"] and 0 < figures["planned_bytes"]
+
+
+def test_prompt_processing_alone_has_no_decode(cli):
+    result = cli("bench", "latency", "--shape", "tiny", "--output-len", 1, "--num-iters", 1, "--output-json", "-")
+    assert json.loads(result.out)["decode_step_ms"] is None
+
+
+def test_throughput_counts_the_workload(cli):
+    arguments = ["bench", "throughput", "--shape", "tiny", "--num-prompts", 20, "--input-len", "10:50", "--output-len",
+                 "5:20", "--output-json", "-"]
+    first, second = (json.loads(cli(*arguments).out) for _ in range(2))
+    assert 20 * 10 <= first["input_tokens"] <= 20 * 50
+    assert 20 * 5 <= first["output_tokens"] <= 20 * 20
+    assert (first["input_tokens"], first["output_tokens"]) == (second["input_tokens"], second["output_tokens"])
+    assert abs(first["output_tokens_per_s"] * first["duration_s"] - first["output_tokens"]) < 1e-6
+
+
+def test_the_embedded_model_takes_the_shared_workloads_lengths(cli):
+    result = cli("bench", "throughput", "--num-prompts", 2, "--input-len", 1024, "--output-len", 1024, "--output-json", "-")
+    assert json.loads(result.out)["output_tokens"] == 2048
+
+
+def test_bench_ops_measures_a_case_against_its_limit(cli):
+    result = cli("bench", "ops", "--filter", "linear m1 n1024", "--output-json", "-")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)
+    assert rows
+    for row in rows:
+        assert row["op"] == "linear" and row["duration_ms"] > 0 and row["percent_of_limit"] > 0
+
+
+def test_eval_scores_a_file(cli, tmp_path):
+    file = tmp_path / "questions.jsonl"
+    question = {"skill": "capitals", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    answer = cli("run", question["messages"][0]["content"]).out.strip()
+    file.write_text(json.dumps({**question, "expected": answer}) + "\n" + json.dumps({**question, "expected": "Rome"}) + "\n")
+    result = cli("eval", "tiny-assistant", "--file", file, "--json")
+    assert result.code == 0, result.err
+    (scores,) = json.loads(result.out)["sets"]
+    assert scores["overall"] == {"correct": 1, "total": 2, "percent": 50.0}
+    assert list(scores["skills"]) == ["capitals"]
+    table = cli("eval", "tiny-assistant", "--file", file, "--show-wrong", 1)
+    assert "50.0 %" in table.out and "expected: \"Rome\"" in table.err
+
+
+def test_the_embedded_model_knows_its_skills(cli):
+    result = cli("eval", "tiny-assistant", "--skill", "add", "--json", timeout=300)
+    values, phrasings = json.loads(result.out)["sets"]
+    assert values["name"] == "new_values" and phrasings["name"] == "new_phrasings"
+    assert values["overall"]["percent"] >= 90
+    assert phrasings["overall"]["percent"] >= 60
+
+
+def test_inspect_tells_parameters_and_plan(cli, checkpoints):
+    report = json.loads(cli("inspect", "tiny-assistant", "--json").out)
+    assert report["supported"] and report["problems"] == []
+    assert report["num_parameters"] == 5771264
+    assert sum(tensor["bytes"] for tensor in report["tensors"]) == 2 * report["num_parameters"]
+    plan = report["memory_plan"]
+    assert plan["kv_cache_bytes"] == plan["num_kv_blocks"] * plan["kv_bytes_per_block"]
+    assert plan["total_bytes"] == sum(plan[key] for key in ["weight_bytes", "workspace_bytes", "logits_bytes", "kv_cache_bytes"])
+    table = cli("inspect", checkpoints / "qwen2-tied-bf16").out
+    assert "Qwen2ForCausalLM" in table and "model.embed_tokens.weight" in table
+
+
+def test_inspect_reports_what_it_cannot_run(cli, root, tmp_path):
+    config = json.loads((root / "models/tiny-assistant/config.json").read_text())
+    config["architectures"] = ["MysteryForCausalLM"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shutil.copy(root / "models/tiny-assistant/model.safetensors", tmp_path)
+    result = cli("inspect", tmp_path, "--json")
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert not report["supported"] and report["architecture"] == "MysteryForCausalLM"
+    assert any("MysteryForCausalLM" in problem for problem in report["problems"])
+    assert len(report["tensors"]) > 10
+
+
+def test_doctor_finds_the_operators_right(cli):
+    result = cli("doctor", "--json")
+    assert result.code == 0, result.out
+    report = json.loads(result.out)
+    assert report["healthy"] and report["cpu"]["supported"]
+    assert {test["op"] for test in report["self_test"]} >= {"linear", "attention", "rms_norm", "softmax", "rope"}
+    assert report["memory"]["read_gbytes_per_s"] > 0
+    assert not report["gpu"]["usable"] and report["gpu"]["reason"]

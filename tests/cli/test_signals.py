@@ -1,0 +1,84 @@
+"""Interrupts and closed pipes."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+LONG = ["--prompts-file", "-", "--ignore-eos", "--max-tokens", "1500", "--json"]
+
+
+def test_ctrl_c_cancels_a_batch_with_130(miniinfer):
+    process = subprocess.Popen([miniinfer, "run", *LONG], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    process.stdin.write('{"prompt_token_ids": [5]}\n' * 2000)
+    process.stdin.close()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - start < 5
+
+
+def test_ctrl_c_ends_a_stream_with_130(miniinfer):
+    process = subprocess.Popen([miniinfer, "run", "hi", "--ignore-eos", "--max-tokens", "1900"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+
+
+def test_a_reader_that_leaves_ends_the_program_quietly(miniinfer):
+    process = subprocess.Popen([miniinfer, "run", "hi", "--ignore-eos", "--max-tokens", "1900"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.wait(timeout=20) == 141
+    assert process.stderr.read() == b""
+
+
+class Terminal:
+    """The program on a pseudo-terminal."""
+
+    def __init__(self, *command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "dumb"
+            os.execv(command[0], [str(word) for word in command])
+        self.seen = ""
+
+    def wait_for(self, text, timeout=20):
+        end = time.monotonic() + timeout
+        while text not in self.seen:
+            ready, _, _ = select.select([self.fd], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"no {text!r} in {self.seen!r}"
+            self.seen += os.read(self.fd, 65536).decode(errors="replace")
+        before, self.seen = self.seen.split(text, 1)
+        return before
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def exit_code(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_ctrl_c_in_a_chat_stops_the_answer_only(miniinfer, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    chat = Terminal(miniinfer, "chat", "--ignore-eos", "--max-tokens", "1900", "--temperature", "1")
+    chat.wait_for("> ")
+    chat.type("hello\n")
+    chat.wait_for("hello")
+    time.sleep(0.1)
+    chat.type("\x03")
+    chat.wait_for("> ")
+    chat.type("/stats\n")
+    chat.wait_for("last answer:")
+    chat.wait_for("> ")
+    chat.type("half a line\x03")
+    chat.wait_for("> ")
+    chat.type("/exit\n")
+    assert chat.exit_code() == 0
+    assert "hello" in (tmp_path / ".miniinfer_history").read_text()
