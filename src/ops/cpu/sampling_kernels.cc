@@ -102,15 +102,15 @@ void exp_values(const float* x, int64_t n, float max, float scale, float* out) {
                static_cast<size_t>(n - i));
 }
 
-int64_t collect_at_least(const float* x, int64_t n, float cutoff, int32_t* ids, float* values) {
+int64_t collect(const float* x, int64_t n, float low, float high, int32_t* ids, float* values) {
   const D d;
   const DI di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto vcutoff = hn::Set(d, cutoff);
+  const auto vlow = hn::Set(d, low), vhigh = hn::Set(d, high);
   int64_t count = 0;
   for (int64_t i = 0; i < n; i += lanes) {
     const auto v = load(d, x + i, n - i);
-    auto keep = hn::Ge(v, vcutoff);
+    auto keep = hn::And(hn::Ge(v, vlow), hn::Lt(v, vhigh));
     if (i + lanes > n) keep = hn::And(keep, hn::FirstN(d, static_cast<size_t>(n - i)));
     if (hn::AllFalse(d, keep)) continue;
     // Compressed in a register: compressing stores are microcoded on Zen 4.
@@ -120,6 +120,61 @@ int64_t collect_at_least(const float* x, int64_t n, float cutoff, int32_t* ids, 
     count += static_cast<int64_t>(hn::CountTrue(d, keep));
   }
   return count;
+}
+
+Tail tail_at_least(const float* x, const float* weights, int64_t n, float low) {
+  const D d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto vlow = hn::Set(d, low);
+  Tail tail{0, 0};
+  for (int64_t begin = 0; begin < n; begin += kSumBlock) {
+    const int64_t end = std::min(begin + kSumBlock, n);
+    auto sum = hn::Zero(d);
+    size_t count = 0;
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      const auto keep = hn::Ge(hn::LoadU(d, x + i), vlow);
+      sum = hn::Add(sum, hn::IfThenElseZero(keep, hn::LoadU(d, weights + i)));
+      count += hn::CountTrue(d, keep);
+    }
+    float rest = 0;
+    for (; i < end; ++i) {
+      if (x[i] < low) continue;
+      rest += weights[i];
+      ++count;
+    }
+    tail.mass += static_cast<double>(hn::ReduceSum(d, sum)) + rest;
+    tail.count += static_cast<int64_t>(count);
+  }
+  return tail;
+}
+
+double keep_weights(const float* x, const int32_t* ids, int64_t n, float last, int32_t last_id,
+                    float min_weight, float* weights, double* sums) {
+  const D d;
+  const DI di;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto vlast = hn::Set(d, last), vmin = hn::Set(d, min_weight);
+  const auto vlast_id = hn::Set(di, last_id);
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kSumBlock) {
+    const int64_t end = std::min(begin + kSumBlock, n);
+    auto sum = hn::Zero(d);
+    for (int64_t i = begin; i < end; i += lanes) {
+      const auto count = static_cast<size_t>(std::min(lanes, end - i));
+      const auto v = hn::LoadN(d, x + i, count);
+      const auto w = hn::LoadN(d, weights + i, count);
+      const auto tie = hn::And(hn::Eq(v, vlast),
+                               hn::RebindMask(d, hn::Le(hn::LoadN(di, ids + i, count), vlast_id)));
+      const auto keep = hn::And(hn::Or(hn::Gt(v, vlast), tie), hn::Ge(w, vmin));
+      const auto kept = hn::IfThenElseZero(keep, w);
+      hn::StoreN(kept, d, weights + i, count);
+      sum = hn::Add(sum, kept);  // lanes beyond count are 0
+    }
+    sums[begin / kSumBlock] = hn::ReduceSum(d, sum);
+    total += sums[begin / kSumBlock];
+  }
+  return total;
 }
 
 void mask_row(const uint32_t* allowed, int64_t n, float* x) {
@@ -148,7 +203,9 @@ HWY_EXPORT(row_max);
 HWY_EXPORT(block_maxima);
 HWY_EXPORT(exp_sums);
 HWY_EXPORT(exp_values);
-HWY_EXPORT(collect_at_least);
+HWY_EXPORT(collect);
+HWY_EXPORT(tail_at_least);
+HWY_EXPORT(keep_weights);
 HWY_EXPORT(mask_row);
 
 RowMax row_max(const float* x, int64_t n) {
@@ -167,8 +224,17 @@ void exp_values(const float* x, int64_t n, float max, float scale, float* out) {
   HWY_DYNAMIC_DISPATCH(exp_values)(x, n, max, scale, out);
 }
 
-int64_t collect_at_least(const float* x, int64_t n, float cutoff, int32_t* ids, float* values) {
-  return HWY_DYNAMIC_DISPATCH(collect_at_least)(x, n, cutoff, ids, values);
+int64_t collect(const float* x, int64_t n, float low, float high, int32_t* ids, float* values) {
+  return HWY_DYNAMIC_DISPATCH(collect)(x, n, low, high, ids, values);
+}
+
+Tail tail_at_least(const float* x, const float* weights, int64_t n, float low) {
+  return HWY_DYNAMIC_DISPATCH(tail_at_least)(x, weights, n, low);
+}
+
+double keep_weights(const float* x, const int32_t* ids, int64_t n, float last, int32_t last_id,
+                    float min_weight, float* weights, double* sums) {
+  return HWY_DYNAMIC_DISPATCH(keep_weights)(x, ids, n, last, last_id, min_weight, weights, sums);
 }
 
 void mask_row(const uint32_t* allowed, int64_t n, float* x) {
