@@ -18,12 +18,12 @@ int64_t rows_per_task(int64_t group) {
   return std::max<int64_t>(1, kTaskRows / group);
 }
 
-// About the nanoseconds of a task: a cached token costs its read (some 8 rows' worth) and a product
+// About the nanoseconds of a task: a cached token costs its read, some 8 rows' worth, and two products
 // for each row.
 int64_t task_cost(const AttentionPlan::Task& task, int64_t group, int64_t head_dim) {
   const int64_t tokens = task.context_end - task.context_begin;
   const int64_t rows = (task.query_end - task.query_begin) * group;
-  return (tokens + 16) * (rows + 8) * head_dim / 40;
+  return (tokens + 50) * (rows + 8) * head_dim / 160;
 }
 
 // One task for each range of query rows, standing for all key/value heads.

@@ -2,10 +2,8 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/attention_bfloat16.cc"
-// Besides AVX2 and AVX-512 the two targets with bfloat16 dot products: Zen 4 and Sapphire Rapids.
-#define HWY_DISABLED_TARGETS                                                                      \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_NEON_WITHOUT_AES | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | \
-   HWY_SVE2_128)
+#include "ops/cpu/highway_targets_bf16.h"
+// After the targets.
 #include <hwy/foreach_target.h>
 // After Highway.
 #include "ops/cpu/attention_task-inl.h"

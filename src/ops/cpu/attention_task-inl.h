@@ -272,6 +272,10 @@ class AttentionTask {
     for (; column + kTileVectors * lanes <= head_dim_; column += kTileVectors * lanes)
       value_tile<T, R, kTileVectors>(d, weights, kChunk, chunk, column, alpha, out,
                                      segment_.stride);
+    if (kTileVectors > 2 && column + 2 * lanes <= head_dim_) {
+      value_tile<T, R, 2>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
+      column += 2 * lanes;
+    }
     for (; column + lanes <= head_dim_; column += lanes)
       value_tile<T, R, 1>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
     if (column < head_dim_)

@@ -2,7 +2,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/convert.cc"
-#include "ops/cpu/highway_targets.h"
+#include "ops/cpu/highway_targets_bf16.h"
 // After the targets.
 #include <hwy/foreach_target.h>
 // After Highway.
