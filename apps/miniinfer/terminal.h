@@ -11,6 +11,7 @@ inline constexpr int kInterruptedExit = 130;  // 128 + SIGINT, as shells report 
 // SIGINT asks to stop: the first one is noted, a second one ends the program. A closed pipe on
 // stdout is a write error and not a death.
 void install_signal_handlers();
+void stay_on_interrupt();  // a second SIGINT does not end the program either
 bool interrupted();
 void clear_interrupt();
 
