@@ -2,10 +2,10 @@
 import argparse
 import json
 import random
-import re
 from pathlib import Path
 
 import corpus
+from corpus import audit
 from corpus.text import Split
 
 HERE = Path(__file__).parent
@@ -28,37 +28,19 @@ def cases(split, per_skill, seed):
                 break
 
 
-def shape(text):
-    """A prompt without its operands, case and punctuation: what is left is the wording."""
-    text = re.sub(r'"[^"]*"|\'[^\']*\'', " ", text.lower())
-    return " ".join(w for w in re.findall(r"[a-z']+|[+*/<>=-]", text))
-
-
-def audit(count, seed):
-    """Prompts of the held-out phrasings whose exact text occurs among `count` training chats."""
-    wanted = {case["messages"][-1]["content"].lower() for case in cases("phrasings", 100, seed)}
-    rng = random.Random(f"audit-{seed}")
-    hits = set()
-    for _ in range(count):
-        for message in corpus.training_example(rng)["messages"]:
-            if message["role"] == "user" and message["content"].lower() in wanted:
-                hits.add(message["content"].lower())
-    return hits
-
-
 def main():
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--per-skill", type=int, default=120)
     args.add_argument("--seed", type=int, default=1)
-    args.add_argument("--audit", type=int, default=0, help="training chats to search for held-out prompts")
     args = args.parse_args()
+    leaks = audit.leaks()
+    if leaks:
+        raise SystemExit(f"held-out wordings that training can produce: {leaks}")
     for split, name in FILES.items():
         lines = [json.dumps(c, ensure_ascii=False, separators=(",", ":")) for c in cases(split, args.per_skill, args.seed)]
         (HERE / "eval").mkdir(exist_ok=True)
         (HERE / "eval" / name).write_text("\n".join(lines) + "\n")
         print(name, len(lines), "cases")
-    if args.audit:
-        print("held-out prompts seen in training:", sorted(audit(args.audit, args.seed)))
 
 
 if __name__ == "__main__":

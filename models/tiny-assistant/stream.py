@@ -18,8 +18,11 @@ class Encoder:
     def __init__(self, path):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         from tokenizers import Tokenizer
+
+        import corpus
         self.tokenizer = Tokenizer.from_file(str(path))
         vocab = self.tokenizer.get_vocab()
+        corpus.use_pieces(vocab)
         self.letter = {c: vocab[c] for c in "abcdefghijklmnopqrstuvwxyz"}
         self.head = {r: self.tokenizer.encode(f"<|im_start|>{r}\n").ids for r in ("system", "user", "assistant")}
         self.end = vocab["<|im_end|>"]

@@ -33,15 +33,18 @@ def remember(rng, split):
 SKILLS = {
     "add": (numbers.add, 9), "subtract": (numbers.subtract, 11), "arithmetic": (numbers.bare, 9), "compare": (numbers.compare, 5),
     "sort": (numbers.sort, 7), "number_words": (numbers.number_words, 6), "count": (letters.count, 8), "count_bare": (letters.count_bare, 5),
-    "spell": (letters.spell, 6), "reverse": (letters.reverse, 10), "facts": (facts.facts, 12), "json": (extract.extract, 9),
-    "tools": (tools.tools, 7), "tools_unseen": (tools.tools_unseen, 8), "memory": (remember, 7), "refuse": (talk.refuse, 6),
-    "small_talk": (talk.small_talk, 5),
+    "spell": (letters.spell, 6), "reverse": (letters.reverse, 11), "facts": (facts.facts, 12), "json": (extract.extract, 9),
+    "tools": (tools.tools, 7), "tools_unseen": (tools.tools_unseen, 8), "memory": (remember, 7), "refuse": (talk.refuse, 8),
+    "small_talk": (talk.small_talk, 7),
 }
 NAMES = list(SKILLS)
 _CUMULATIVE = []
 for _name in NAMES:
     _CUMULATIVE.append((_CUMULATIVE[-1] if _CUMULATIVE else 0) + SKILLS[_name][1])
 CHAINABLE = [n for n in NAMES if n not in ("tools", "tools_unseen", "memory")]
+
+
+use_pieces = letters.use_pieces
 
 
 def generate(rng: random.Random, skill: str, split: Split):

@@ -1,13 +1,13 @@
 """JSON: extract named fields from a sentence. The prompt names the fields; the answer keeps their order."""
 import json
 
-from .letters import HELD_WORDS, TRAIN_WORDS, pseudo_word
+from .letters import HELD_WORDS, TRAIN_WORDS, made_up_word
 from .text import decorate, expand, fill, held, pick, single
-from .words import ANIMALS, CITIES, COLORS, DAYS, ITEMS, JOBS, NAMES
+from .words import ANIMALS, CITIES, COLORS, DAYS, ITEMS, JOBS, NAMES, NEVER_HELD
 
 
 def side(items, want_held):
-    return [x for x in items if held("value" + x, 6) == want_held]
+    return [x for x in items if (held("value" + x, 6) and x not in NEVER_HELD) == want_held]
 
 
 POOLS = {want: {"name": side(NAMES, want), "city": side(CITIES, want), "item": side(ITEMS, want)} for want in (False, True)}
@@ -17,7 +17,7 @@ def fresh_word(rng, split):
     """A word for a name, place or thing that is in no list: dictionary words and made-up ones."""
     if split.want_held:
         return pick(rng, HELD_WORDS)
-    return pseudo_word(rng) if rng.random() < 0.3 else pick(rng, TRAIN_WORDS)
+    return made_up_word(rng, split) if rng.random() < 0.3 else pick(rng, TRAIN_WORDS)
 
 
 def value(rng, split, kind):
@@ -26,6 +26,8 @@ def value(rng, split, kind):
     if kind in pool:
         if rng.random() < 0.35:
             word = fresh_word(rng, split)
+            if kind != "item" and rng.random() < 0.12:
+                return word.capitalize() + " " + fresh_word(rng, split).capitalize()
             return word if kind == "item" else word.capitalize()
         return pick(rng, pool[kind])
     if kind == "age":
@@ -43,7 +45,7 @@ def value(rng, split, kind):
 TOPICS = [
     ({"name": "name", "quantity": "quantity", "item": "item", "city": "city"}, [
         "{name} [bought|ordered|sold|got|found|needs|wants|has] {quantity} {item} in {city}",
-        "[in {city}, |in the city of {city} ]{name} [bought|sold|found|ordered] {quantity} {item}",
+        "[in {city}, |in the city of {city}, ]{name} [bought|sold|found|ordered] {quantity} {item}",
         "{quantity} {item} were [bought|ordered|sold|sent] by {name} [in|from] {city}",
         "{name} from {city} [bought|ordered|wants|needs|has|sold] {quantity} {item}",
         "[yesterday|today|last week|this morning] {name} [bought|sold|picked up|ordered] {quantity} {item} [in|at a shop in] {city}",
@@ -93,6 +95,9 @@ JSON = [
     f"I need JSON with {{f}} [from|for|of] [this|this sentence|the text]: {S}", f"parse {{f}} [as|to|into] JSON: {S}",
     f"[json|JSON], [fields|keys] {{f}}, [from|for] [this sentence|this]: {S}",
     f"[answer|reply|respond] [with|in] JSON [only, |]with [the keys|the fields|] {{f}}: {S}", f"[which|what] {{f}} [does the sentence|does the text] have? [Answer in|Give] JSON: {S}",
+    f"[JSON|a JSON object|json], please: {{f}} [of|from|in] {S}", f"[now|next|then] [read|take] the text: {S}. [Return|Write|Show] {{f}} [as|in] JSON", f"[what|which] {{f}} [is|are] in {S}? [Write|Give|As] JSON",
+    f"{S} [as JSON|in JSON form|as a JSON object] with {{f}}", f"{S}. [the JSON|JSON|a JSON object] with {{f}}[|, please]", f"[my|the] [text|sentence] is: {S}. [I need|I want|give me] {{f}} [as|in] JSON", f"[get|take|extract] {{f}} out of {S}[, as JSON|, in JSON| and write JSON]",
+    f"[the keys are|keys are|use the keys] {{f}}, [the text is|text] {S}[|, answer in JSON|, give JSON]", f"[describe|represent|structure|encode] [this text|the text|this] [as JSON|in JSON] with {{f}}: {S}", f"[list|name|show] {{f}} of {S} in JSON",
     f"[put|write|store|collect] {{f}} of [this sentence|this text|the sentence] in [a JSON object|JSON]: {S}", f"[summarize|describe] {S} as JSON with {{f}}",
 ]
 JSON_HELD = [

@@ -44,12 +44,12 @@ ATOMIC = noun_forms("the atomic number of {x}") + ["[what|which] atomic number [
           "{x}[: atomic number?| atomic number?]", "how many protons [does|are in] {x}[| have]?", "[what|which] number [has {x}|is {x}] in the periodic table?",
           "{x}'s atomic number[|?]"]
 ATOMIC_HELD = ["Which atomic number goes with {x}?", "For {x}, what is the atomic number?"]
-UNIT = ["how many {u} [are in|are there in|make|make up|does|is|has] [a|one] {x}?", "[a|one] {x} [is|has|equals] how many {u}?",
-        "[tell me|say|do you know|can you tell me] how many {u} [are in|make|are there in] [a|one] {x}", "{u} in [a|one] {x}[|?]",
-        "[what is|convert|give me] [a|one] {x} in {u}[|?]", "[convert|turn|change] [1|one|a] {x} [to|into] {u}", "1 {x} in {u}[|?]", "1 {x} = how many {u}?",
-        "how many {u} [do I need for|go into|fit in|does it take for] [a|one] {x}?", "[what|which] number of {u} [is in|makes] [a|one] {x}?",
-        "how long [or|] big is a {x} in {u}?", "how much is [a|one|1] {x} in {u}?"]
-UNIT_HELD = ["If I have one {x}, how many {u} is that?", "A {x} consists of how many {u}?", "Tell me the number of {u} in a {x}."]
+UNIT = ["how many {u} [are in|are there in|make|make up|does|is|has] [{an}|one] {x}?", "[{an}|one] {x} [is|has|equals] how many {u}?",
+        "[tell me|say|do you know|can you tell me] how many {u} [are in|make|are there in] [{an}|one] {x}", "{u} in [{an}|one] {x}[|?]",
+        "[what is|convert|give me] [{an}|one] {x} in {u}[|?]", "[convert|turn|change] [1|one|{an}] {x} [to|into] {u}", "1 {x} in {u}[|?]", "1 {x} = how many {u}?",
+        "how many {u} [do I need for|go into|fit in|does it take for] [{an}|one] {x}?", "[what|which] number of {u} [is in|makes] [{an}|one] {x}?",
+        "how long [or|] big is {an} {x} in {u}?", "how much is [{an}|one|1] {x} in {u}?"]
+UNIT_HELD = ["If I have one {x}, how many {u} is that?", "{an} {x} consists of how many {u}?", "Tell me the number of {u} in {an} {x}."]
 CURRENCY = noun_forms("[the currency|the money] [of|in|used in] {x}") + ["[what|which] [currency|money] [is used in|does {x} use in|do people pay with in|do they use in] {x}?",
             "[what|which] [currency|money] does {x} [use|have]?", "{x}'s currency[|?]", "[how|with what] do people pay in {x}?", "currency of {x}[|?]"]
 CURRENCY_HELD = ["In {x}, which currency do they pay with?", "What money should I take to {x}?"]
@@ -62,7 +62,7 @@ BABY = ["what is [a baby|a young|the baby of a|the young of a] {x}[| called]?", 
 BABY_HELD = ["Which name do the young of the {x} have?", "What would you call a {x} that is still a baby?"]
 OPPOSITE = noun_forms("the opposite of {x}") + ["opposite of {x}[|?]", "[what|which] [word |]is [opposite to|the opposite of|the contrary of] {x}?",
             "[what|which] word means the opposite of {x}?", "{x}: opposite?"]
-OPPOSITE_HELD = ["Which word is the contrary of {x}?", "For the word {x}, what is the opposite?"]
+OPPOSITE_HELD = ["What word says the contrary of {x}?", "For the word {x}, what is the opposite?"]
 PLANET = ["[which|what] planet is [number {x}|the {o} one|{o}] from the Sun?", "[what is|tell me|name] the {o} planet[| from the Sun|, counted from the Sun][|?]",
           "the {o} planet [is|from the Sun][|?| which one?]", "[which|what] is the {o} planet[| from the Sun| of the solar system]?"]
 PLANET_HELD = ["Counting from the Sun, which planet comes {o}?", "Name the planet that is {o} from the Sun."]
@@ -89,10 +89,6 @@ THING_HELD = ["I can't remember {x}, what is it?", "May I ask what {x} is?", "Wh
 ORDINALS = "first second third fourth fifth sixth seventh eighth".split()
 
 
-def _article(word):
-    return ("An " if word[0] in "aeiou" else "A ") + word
-
-
 def _build():
     """(key, templates, held-out templates, slots, answer) of every fact."""
     facts = []
@@ -113,7 +109,7 @@ def _build():
         put("symbol_of", SYMBOL_OF, SYMBOL_OF_HELD, {"y": symbol}, f"{symbol} is the symbol of {name}.")
         put("atomic", ATOMIC, ATOMIC_HELD, {"x": name}, f"The atomic number of {name} is {number}.")
     for unit, amount in UNITS:
-        put("unit", UNIT, UNIT_HELD, {"x": unit, "u": amount.split(" ", 1)[1]}, f"One {unit} is {amount}.")
+        put("unit", UNIT, UNIT_HELD, {"x": unit, "an": "an" if unit in ("hour", "inch") else "a", "u": amount.split(" ", 1)[1]}, f"One {unit} is {amount}.")
     for country, money in CURRENCIES.items():
         put("currency", CURRENCY, CURRENCY_HELD, {"x": country}, f"The currency of {country} is the {money}.")
     for country, language in LANGUAGES.items():
@@ -151,4 +147,6 @@ def facts(rng, split):
         if split.new_phrasing or held(f"{key}#{i}") == split.want_held:
             break
     text = decorate(rng, expand(rng, templates[i]), noise=split.train)
+    if split.train and "x" in slots and rng.random() < 0.1:  # people type "capital of france"
+        slots = {k: str(v).lower() for k, v in slots.items()}
     return single("facts", fill(text, slots), answer)

@@ -27,6 +27,10 @@ COUNT = [
     f"[I want|I need|I'd like] to know how many [{{c}}|{{c}}'s|letters {{c}}] [are in|there are in|is in] {W}",
     f"number of [{{c}}|{{c}}'s|letters {{c}}] in {W}[|?]",
     f"does {W} have [the letter |]{{c}}, and how many [times|]?",
+    f"{W}[, |: |. ][count the letter|how often is|how many times is there a|how many of] {{c}}[|?]", f"[how many|number of] [times|] [the letter |]{{c}} [in|inside|within] {W}[|?]",
+    f"[find|count|give me|show me] [all|] the [letters|letter] {{c}} [inside|within|in] {W}[, how many are there?|, how many?|]", f"[my friend|the teacher|she] [asks|wants to know] how many [{{c}}|{{c}}'s|letters {{c}}] {W} has",
+    f"[in the spelling of|looking at|reading] {W}, how [many|often] [{{c}}|letters {{c}}|is {{c}} there][|?]", f"[is|are] there [any|a] {{c}} in {W}, and how many[|?]", f"[the letter |]{{c}}: how [many times|often] [in|does it appear in|is it in] {W}[|?]",
+    f"[I count|I'm counting] [the letter|the] {{c}} in {W}[, how many is it?|. How many are there?|, what is the result?]", f"[tell me|give me] the [amount|frequency] of [{{c}}|the letter {{c}}] in {W}",
     f"[check|see|find out] how many times {{c}} is [used|written|found] in {W}",
 ]
 COUNT_HELD = [
@@ -39,7 +43,8 @@ LENGTH = [
     f"count the letters [in|of] {W}", f"[what is|give me|tell me|find] the [number of letters|length] [in|of] {W}?",
     f"how many letters [make up|form|long is] {W}?", f"number of letters in {W}[|?]", f"length of {W}[|?| in letters]",
     f"[tell me|say|find out] how many letters {W} has", f"{W} has how many letters?",
-    f"[can|could] you count the letters [in|of] {W}?",
+    f"[can|could] you count the letters [in|of] {W}?", f"{W}[, |: ][how many letters|how long is it|number of letters|its length|count its letters][|?]", f"[is|how] {W} long, how many letters is it?",
+    f"[find|work out|measure] [how long|how many letters long] {W} is", f"the [letter count|length in letters] of {W}[|?]", f"of how many letters is {W} made?",
 ]
 LENGTH_HELD = ["How many letters do I need to write {w}?", 'Please count all the letters of "{w}" for me.',
                "In letters, how long is the word {w}?"]
@@ -54,6 +59,10 @@ SPELL = [
     f"[write|put|print] {W} with [dashes|a dash|hyphens] between [the|its] letters", f"spelling of {W}[|?]", f"spelling: {W}", f"spell: {W}",
     f"[I want|I need|I'd like] to [spell|know how to spell] {W}", f"[do you know|tell me|show me] how to spell {W}",
     f"[which|what] letters [are in|does] {W}[| have| contain]?", f"the letters of {W}[|, please|?]",
+    f"{W}[, |: |. ][spell it|letter by letter|how is it spelled?|can you spell it?|how do you spell that?|spell this|its letters?|the spelling?]",
+    f"[please |]take {W} [apart|to pieces] letter by letter", f"[what|how] is the [right|exact|proper] [way to write|way to spell] {W}?", f"[I need|I want|give me] [every|each] letter of {W}[| in order| one by one]",
+    f"[if|when] I [write|type|spell] {W}, [which letters do I need|what are the letters|how is it spelled][|?]", f"[my son|my friend|my sister|the teacher] [asks|wants to know] how {W} is spelled[|, can you help?]",
+    f"[show|list|print] {W} [as|one] [single letters|letters|letter at a time]", f"[let's|let us] spell {W}[| together]", f"[name|read out|call out] [all|] the letters of {W}",
     f"[help me|teach me] [spell|to spell] {W}", f"I [can't|cannot] spell {W}[, help me|, can you?|. How is it done?]",
 ]
 SPELL_HELD = [
@@ -78,6 +87,10 @@ REVERSE = [
     f"[put|write|place|give me] the letters of {W} in [reverse|reverse order|the opposite order|backward order]",
     f"[starting|start|beginning] [from|with|at] the [last letter|end], [write|spell] {W}",
     f"[write|spell|read] {W} [starting|beginning] [from|with|at] the [last letter|end]",
+    f"{W}[, |: |. ][reverse it|write it backwards|now backwards|from the last letter to the first|in reverse, please|how is it backwards?|flip it|reversed?]",
+    f"[my friend|the teacher|she] [asks|wants to know] how {W} is [written|spelled] backwards", f"[let's|let us] [reverse|flip|write backwards] {W}", f"[what|which word] [appears|comes out] [if|when] {W} is [flipped|turned around|written backwards|read backwards][|?]",
+    f"[go|walk|read] through {W} [backwards|from the last letter to the first]", f"[swap|change] the [order|letter order] of {W} [so that it is backwards|to the reverse|around]", f"[the word |]{W} but [backwards|reversed|in reverse]",
+    f"[type|write|give me] {W} [last letter first|with the last letter first|from last to first letter]", f"[mirror|reverse|flip] of {W}[|?]", f"[is there a way to|how can I] [reverse|flip|turn around] {W}?",
     f"[turn|change|make] {W} [around|backwards|into its reverse]", f"[the reverse|the opposite letter order|backwards] of {W}[|?|, please]",
 ]
 REVERSE_HELD = [
@@ -90,15 +103,29 @@ SYLLABLES = [c + v + e for c in "b c d f g h k l m n p r s t v w z br cl dr gr p
              for v in "aeiou" for e in ["", "n", "r", "l", "s", "m", "t"]]
 
 
-def pseudo_word(rng) -> str:
+PIECES = []
+
+
+def use_pieces(vocabulary):
+    """Let half of the made-up words of training consist of the tokenizer's own pieces, so that all get their letters taught."""
+    PIECES[:] = sorted({p for p in (t.lstrip("\u0120") for t in vocabulary) if len(p) > 1 and p.isascii() and p.isalpha() and p.islower()})
+
+
+def pseudo_word(rng, pieces=False) -> str:
+    if pieces and PIECES and rng.random() < 0.5:
+        return "".join(pick(rng, PIECES) for _ in range(pick(rng, [1, 1, 2, 2, 3])))
     return "".join(pick(rng, SYLLABLES) for _ in range(rng.randrange(1, 4)))
+
+
+def made_up_word(rng, split):
+    return split.draw(rng, lambda r: pseudo_word(r, split.train), lambda w: "word" + w)
 
 
 def _word(rng, split):
     if not split.train:
         return pick(rng, HELD_WORDS)
-    if rng.random() < 0.08:
-        return split.draw(rng, pseudo_word, lambda w: "word" + w)
+    if rng.random() < 0.15:
+        return made_up_word(rng, split)
     return pick(rng, TRAIN_WORDS)
 
 

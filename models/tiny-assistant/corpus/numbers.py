@@ -14,7 +14,7 @@ ADD = [
     "{a}+{b}[|=|=?| = ?|?]",
     "how much [is|are|would be|do we get for] {a} [plus|+|and] {b}[| together]?",
     "how much do {a} and {b} make[| together| in total]?",
-    "if [you|I|we|one] [add|sum] {a} [and|to] {b}, what do [you|I|we] get?",
+    "if [you|I|we|they] [add|sum] {a} [and|to] {b}, what do [you|I|we] get?",
     "if [I|you|we] [put|take] {a} and {b} together, [how much|how many] [is it|is that|do I have]?",
     "what [result|number|answer] do [I|you|we] get when [I|you|we] add {a} [and|to] {b}?",
     "what is the [result|answer|outcome] of {a} [+|plus] {b}?",
@@ -31,10 +31,15 @@ ADD = [
     "[the sum|the total] of {a} and {b} is[| what?|?]",
     "[put|take] {a} and {b} together, [how much is it|what is it|what do you get]?",
     "[addition|sum|plus]: {a} [and|+|,] {b}",
-    "what number is {b} more than {a}?",
-    "[which|what] number [do|will] [I|you|we] [reach|get to|end at] [if I|when I|by] [add|adding] {b} to {a}?",
+    "what number is {a} more than {b}?",
+    "[which|what] number [do|will] [I|you|we] [reach|get to|end at] [if I add|when I add|by adding] {a} to {b}?",
     "[combine|join] the [numbers|values] {a} and {b} [by adding them|into a sum|into one sum]",
     "{a} and {b}, [added|summed] [up|together]",
+    "[please |]do the [sum|addition] of {a} and {b}", "[when|if] {a} [and|is added to] {b} [are added|], what [is the result|comes out|do we get]?",
+    "[my|our] [friend|brother|teacher|class] has {a} and [gets|finds|wins] {b} more, how many [are there|is that] [now|in all|together]?",
+    "[first|once] {a}, then [another|plus] {b}: how much is [it|that] [in total|together]?", "[the numbers are|given] {a} and {b}[. What is|, find|, give] [the sum|their sum|the total][|?]",
+    "[I'm|I am] adding {a} and {b}[, what is the result?|, what do I get?|. The answer?]", "[let's|let us] add {a} and {b}[|, how much is it?]",
+    "{a} [with|and] {b} [added to it|on top] [is|makes|are] [how much|what]?", "[the result|the answer] of {a} [+|plus] {b}[|?| is]", "[count|counting] {a} and {b} together[|, how many?]",
 ]
 ADD_HELD = [
     "What total do {a} and {b} come to?",
@@ -42,7 +47,7 @@ ADD_HELD = [
     "I'd like {a} and {b} added up.",
     "How many do I have altogether if I take {a} and then {b} more?",
     "Work out the addition {a} plus {b} for me.",
-    "Adding {b} to {a} gives what?",
+    "Adding {a} to {b} gives what?",
 ]
 SUB = [
     "[what is|what's|whats] {a} [minus|-|less|take away] {b}?",
@@ -54,7 +59,7 @@ SUB = [
     "{a} [-|minus|take away] {b}[| =| = ?| is what?| equals what?| equals| makes| gives what?]",
     "{a}-{b}[|=|=?| = ?|?]",
     "how much [is|would be] {a} [minus|-|less|take away] {b}?",
-    "if [you|I|we|one] [subtract|take|take away|remove] {b} from {a}, what [do you get|do I get|is left|remains]?",
+    "if [you|I|we|they] [subtract|take|take away|remove] {b} from {a}, what [do you get|do I get|is left|remains]?",
     "what [result|number|answer] do [I|you|we] get when [I|you|we] [subtract|take] {b} from {a}?",
     "what is the [result|answer|outcome] of {a} [-|minus] {b}?",
     "what is the [result|answer] when {b} is [subtracted|taken|removed|deducted] from {a}?",
@@ -74,6 +79,12 @@ SUB = [
     "How many [are left|remain|are still there]?",
     "how much [is left|remains] [if|when] [I|you|we] [take|subtract|remove] {b} from {a}?",
     "[take|make] {a} [smaller|less] by {b}",
+    "[please |]do the subtraction {a} [-|minus] {b}", "[when|if] {b} is [removed|deducted|cut] from {a}, what [is the result|comes out|stays]?",
+    "[my|our] [friend|brother|teacher|class] has {a} and [loses|spends|gives away] {b}, how many [are there|are left|remain] [now|then|]?",
+    "[first|once] {a}, then {b} less: how much is [it|that] [then|now]?", "[the numbers are|given] {a} and {b}[. What is|, find|, give] [the difference|their difference][|?]",
+    "[I'm|I am] subtracting {b} from {a}[, what is the result?|, what do I get?|. The answer?]", "[let's|let us] [subtract|take] {b} from {a}[|, how much is it?]",
+    "{a} [without|except] {b} [is|makes|leaves] [how much|what]?", "[the result|the answer] of {a} [-|minus] {b}[|?| is]", "[count|counting] {b} down from {a}[|, where do I land?]",
+    "{b} [off|out of|away from] {a} [is|leaves|makes] [what|how much]?", "[drop|lose|spend] {b} [of|from|out of] {a}[, how many are left?|, what is left?|. What remains?]",
     "{a} [reduced|lowered|decreased] by {b}[| is what?|?| gives?]",
     "[which|what] number [do|will] [I|you|we] [reach|get to|end at] [if I|when I] [subtract|take] {b} from {a}?",
 ]
@@ -235,6 +246,11 @@ def number(rng, top_heavy=True):
     return rng.randrange(10, 100) if r < 0.85 else rng.randrange(0, 10)
 
 
+def wide(rng):
+    """Now and then four digits: order needs no arithmetic."""
+    return rng.randrange(1000, 10000) if rng.random() < 0.12 else number(rng)
+
+
 def _pair(split, rng, op):
     """Operands; only pairs of at least two digits each are ever held out, so that 7 + 8 is always known."""
     while True:
@@ -253,14 +269,21 @@ def _held_pair(a, b, op):
     return ((lo * 7919 + hi) * 2654435761 >> 7) % 10 == 0
 
 
+def _shown(rng, split, a, b):
+    """Operands as people write them: in training, a few small ones are words."""
+    if split.train and a < 100 and b < 100 and rng.random() < 0.2:
+        return {"a": in_words(a), "b": in_words(b)}
+    return {"a": a, "b": b}
+
+
 def add(rng, split):
     a, b = _pair(split, rng, "+")
-    return single("add", split.ask(rng, ADD, ADD_HELD, {"a": a, "b": b}, True), f"{a} + {b} = {a + b}")
+    return single("add", split.ask(rng, ADD, ADD_HELD, _shown(rng, split, a, b), True), f"{a} + {b} = {a + b}")
 
 
 def subtract(rng, split):
     a, b = _pair(split, rng, "-")
-    return single("subtract", split.ask(rng, SUB, SUB_HELD, {"a": a, "b": b}, True), f"{a} - {b} = {a - b}")
+    return single("subtract", split.ask(rng, SUB, SUB_HELD, _shown(rng, split, a, b), True), f"{a} - {b} = {a - b}")
 
 
 def only_number(rng, split, train_base, heldout_base):
@@ -287,9 +310,9 @@ def bare(rng, split):
 
 def compare(rng, split):
     def make(r):
-        a = number(r)
+        a = wide(r)
         c = r.random()
-        b = a + r.randrange(-12, 13) if c < 0.25 else (a if c < 0.28 else number(r))
+        b = a + r.randrange(-12, 13) if c < 0.25 else (a if c < 0.31 else wide(r))
         return a, abs(b)
 
     a, b = split.draw(rng, make, lambda v: f"cmp{v}")
@@ -309,7 +332,7 @@ def compare(rng, split):
 
 
 def sort(rng, split):
-    values = split.draw(rng, lambda r: [number(r) for _ in range(r.randrange(3, 7))])
+    values = split.draw(rng, lambda r: [wide(r) for _ in range(r.randrange(3, 7))])
     down = rng.random() < 0.4
     how = pick(rng, DOWN if down else UP)
     joiner = pick(rng, [", ", ", ", ", ", " ", " and ", ","])

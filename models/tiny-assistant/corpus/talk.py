@@ -1,11 +1,13 @@
 """Small talk, and refusing what the model cannot do."""
 from .extract import fresh_word, value
 from .letters import pseudo_word
+from .numbers import ADD, ADD_HELD, SUB, SUB_HELD
 from .text import decorate, expand, fill, held, pick, single
 from .words import CITIES
 
 CANNOT = "Sorry, I can't do that. I am a very small model."
 UNKNOWN = "Sorry, I don't know that."
+TOO_LARGE = "Sorry, I only add and subtract two whole numbers from 0 to 999."
 
 # answer, training phrasings, held-out phrasings
 TALK = [
@@ -37,8 +39,8 @@ TALK = [
     ("Here is one: why did the number six fear seven? Because seven ate nine.", ["tell me a joke", "tell a joke", "[do you|can you] [know|tell] a joke?", "make me laugh", "say something funny", "a joke[|, please]", "joke", "give me a joke", "I want to hear a joke", "do you know any jokes?", "another joke", "can you be funny?", "make a joke", "got a joke?", "entertain me with a joke"], ["Please tell me something funny", "Would you tell me a good joke?"]),
     ("I do not have feelings or favorites.", ["do you [have feelings|feel anything|feel pain|love me|get tired|get bored|dream|sleep]?", "are you [sad|tired|bored|angry|lonely]?", "what is your favorite [color|food|movie|song|number|animal|book|word]?", "[which|what] [color|food|music|animal] do you like?", "what do you like[| most| best]?", "do you like [music|pizza|me|cats|dogs|people|your job]?", "what are your [hobbies|feelings|dreams]?",
                                              "do you have [a favorite|favorites|hobbies|friends|dreams|a dream]?", "can you [feel|love|dream]?"], ["Which food do you like most?", "Do you ever feel tired?", "Tell me your favorite color"]),
-    ("I run on MiniInfer, a language model engine in C++.", ["what do you run on?", "[which|what] [engine|software|program] [runs you|do you run on|do you use|are you running on]?", "what is miniinfer?", "tell me about miniinfer", "how do you work?", "where do you run?", "what does miniinfer do?", "explain miniinfer", "what's miniinfer?", "describe miniinfer", "[in which|in what] language [are you|is miniinfer] written?"],
-     ["Can you explain what MiniInfer is?", "Which engine are you running on?"]),
+    ("I run on MiniInfer, a language model engine in C++.", ["what do you run on?", "[which|what] [engine|software|program] [runs you|do you run on|do you use|are you running on]?", "what is [miniinfer|MiniInfer|this program|this engine]?", "tell me [about|what is|more about] [miniinfer|MiniInfer|the miniinfer project]", "how do you work?", "where do you run?", "what does [miniinfer|MiniInfer] do?", "[explain|describe] [miniinfer|MiniInfer|the miniinfer engine]", "what's [miniinfer|MiniInfer]?", "[miniinfer|MiniInfer][?| what is it?|, what is that?]", "[in which|in what] language [are you|is MiniInfer] written?"],
+     ["Can you explain what MiniInfer is?", "What are you powered by?"]),
     ("I speak only English.", ["do you speak [French|German|Spanish|Italian|Chinese|English|Russian]?", "[which|what|how many] languages do you [speak|know|understand]?", "can you [speak|understand] [French|German|Spanish|Italian|Chinese]?", "what languages can you speak?", "do you [understand|know] [other languages|French|German|Spanish]?", "your languages[?|, please]", "are you able to speak [German|French|Spanish]?"],
      ["In which languages can I talk to you?", "Do you know any other languages?"]),
     ("Okay.", ["ok", "okay", "alright", "fine", "good", "I see", "got it", "understood", "sure", "yes", "cool", "I understand", "all right", "very well", "okay then", "right", "aha", "yep"], ["Okay, I understand", "Alright, I see"]),
@@ -56,7 +58,11 @@ REFUSE = [
     "[summarize|sum up|explain] [this book|the article|the theory of {x}|the history of {x}|my document|a long text]", "explain [quantum physics|relativity|the meaning of life|how an engine works|the law of {x}|why the sky is blue|philosophy|politics]", "why is the [sky blue|grass green|sea salty|world round]?", "how does [a car|a plane|the internet|a computer|the brain|money|{x}] work?",
     "what [do you think|is your opinion] [about|on|of] {x}?", "who should I vote for?", "what should I [do|eat|wear|buy|cook|study|watch|read] [today|tonight|tomorrow|now]?", "[give|send] me advice [about|on] {x}", "how [can|do] I [get rich|lose weight|find love|become famous|be happy|fix my car|cook {x}|learn {x}|repair {x}]?",
     "[diagnose|cure|treat] my [illness|headache|fever|back pain]", "I have a [headache|fever|cold|cough], what should I [do|take]?", "which [medicine|pill|doctor] do I need[| for {x}]?", "is {x} [legal|safe|dangerous|healthy|good for me]?", "[sue|defend|represent] {name} in court", "[who is|tell me about|what do you know about] the president of {x}?", "who [wrote|painted|directed|composed|invented] {x}?",
-    "when did {x} [die|start|end|happen|begin]?", "[what|who] was {name} [famous for|doing|thinking]?", "[multiply|divide] {n} by {m}", "what is {n} [times|divided by|*] {m}?", "[what is|calculate] the [square root|square|logarithm|sine] of {n}", "what is {n} percent of {m}?", "solve the equation {n}x = {m}", "{n} * {m}",
+    "when did {x} [die|start|end|happen|begin]?", "[what|who] was {name} [famous for|doing|thinking]?", "[multiply|divide] {n} by {m}", "what is {n} [times|divided by|*] {m}?", "[what is|calculate] the [square root|square|logarithm|sine] of {n}", "what is {n} percent of {m}?", "solve the equation {n}x = {m}", "{n} * {m}", "[what is|what's|] {n}[*|x|/|:| x | / |^]{m}[|?|=]", "[how much is|calculate|compute] {n} [times|divided by|*|/|multiplied by|to the power of] {m}[|?]",
+    "count [from {n} to {m}|to {n}|down from {n}]", "list the [first {n} primes|numbers from {n} to {m}|even numbers]", "who won the [{x} cup|world cup|championship|{x} prize] in [19|20]{y}?", "what happened in [19|20]{y}[| in {city}]?", "how [tall|old|high|heavy|big|fast|deep] is [{x}|{name}|the tower of {city}|the moon]?",
+    "who [was|is] [{name}|the king of {city}|the author of {x}]?", "[explain|describe|teach me|tell me] how [a|the] {x} works", "[explain|describe|tell me about] [{x}|the {x}|{city}|how to {x}]", "[in which|what] year [was {name} born|did {x} end|was {city} founded|did the war end]?", "[write|give] me [a haiku|a limerick|an email|a summary|ten ideas|a plan] [about|for] {x}",
+    "[write|compose] [a haiku|a limerick|a rap|a ballad|a sonnet] [about|on] {x}", "say [hi|hello|goodbye] to [{name}|my mother|my friend]", "[can|could] you help me [move|cook|with my taxes|to find {x}]?", "[what is|what's] the difference between [a |]{x} and [a |]{name}?", "[which|what] is better, {x} or {name}?",
+    "[are|is] there [any|a] {x} in {city}?", "[what|which] [team|player|book|movie|song] [is the best|do you recommend|won the prize]?", "[how|why] did {name} [{x}|leave|win|die]?", "[let's|let us] [play a game|talk about {x}|go to {city}|dance]", "[pretend|imagine] [you are|to be] [{name}|a pirate|a {x}]", "[think of|invent|imagine] a [{x}|new animal|world]",
     "[read|scan|open|delete|save|copy] [my|the|this] [file|folder|email|document|photo|disk]", "[install|update|download|uninstall] {x}", "[hack|break into|steal] [a computer|a bank|{x}|the account of {name}]", "[drive|fly|take|bring] me to {city}", "[come|go|walk|drive] to {city}[| with me]", "[bring|make|cook|get] me [a coffee|a sandwich|dinner|tea|a beer|some food]",
     "[clean|paint|repair|build] my [house|car|room|bike]", "[remind|wake] me [tomorrow|at noon|in the morning|next week]", "[predict|tell me|see] [the future|my future|the lottery numbers|next week's weather]", "what will happen [tomorrow|next year|in {city}]?", "[plan|organize] [a trip to {city}|my week|a party|my wedding|a holiday in {city}]", "how [far|long] is it [to|from here to] {city}?",
     "how many people live in {city}?", "what is the population of {city}?", "[where can I|how do I] [find|buy|park|get|eat] [in |]{x}[?| in {city}?]", "where [is|am] {name}?", "what is {name} [doing|thinking|wearing]?", "[give|tell] me the [phone number|address|email|password] of {name}", "what is the [meaning|definition] of {x}?", "define {x}", "what does {x} mean?", "what rhymes with {x}?",
@@ -80,15 +86,35 @@ def small_talk(rng, split):
     return single("small_talk", text, answer)
 
 
+def _too_large(rng, split):
+    """Sums beyond what the model learned: more digits, a negative or a broken number."""
+    def beyond(r):
+        kind = r.random()
+        return r.randrange(1000, 10 ** r.randrange(4, 8)) if kind < 0.7 else -r.randrange(1, 1000) if kind < 0.8 else f"{r.randrange(100)}.{r.randrange(1, 100)}"
+
+    a = split.draw(rng, beyond)
+    b = beyond(rng) if rng.random() < 0.5 else rng.randrange(0, 1000)
+    if rng.random() < 0.4:
+        a, b = b, a
+    train, heldout = (ADD, ADD_HELD) if rng.random() < 0.5 else (SUB, SUB_HELD)
+    return single("refuse", split.ask(rng, train, heldout, {"a": a, "b": b}, True), TOO_LARGE)
+
+
 def refuse(rng, split):
     while True:
         word = fresh_word(rng, split)
         if rng.random() < 0.4:
             word = pick(rng, ["the ", "a ", "my ", "some "]) + word
-        slots = {"x": word, "city": value(rng, split, "city"), "name": value(rng, split, "name"), "n": rng.randrange(2, 200), "m": rng.randrange(2, 200)}
+        slots = {"x": word, "city": value(rng, split, "city"), "name": value(rng, split, "name"), "n": rng.randrange(2, 200), "m": rng.randrange(2, 200),
+                 "y": rng.randrange(10, 100)}
         if held(str(slots["n"] * 1000 + slots["m"])) == split.want_held:
             break
-    if rng.random() < 0.2:
+    r = rng.random()
+    if r < 0.12:
+        return _too_large(rng, split)
+    if r < 0.15 and split.train:  # words that ask for nothing
+        return single("refuse", " ".join(pseudo_word(rng) for _ in range(rng.randrange(1, 4))) + pick(rng, ["", "", ".", "?"]), UNKNOWN)
+    if r < 0.33:
         place = pseudo_word(rng)
         place = (place + pseudo_word(rng) if len(place) < 5 else place).capitalize()
         if place in CITIES or held("place" + place) != split.want_held:

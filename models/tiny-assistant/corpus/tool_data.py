@@ -8,7 +8,7 @@ TOOLS = [
     dict(names="get_weather weather weather_report current_weather check_weather".split(),
          descriptions=["Get the current weather in a city", "Weather for a city", "Look up the weather of a place", "Returns the weather"],
          args={"city": ("city", ["city", "city", "location", "place"], "Name of the city")},
-         ask=["[what is|what's|how is|how's] the weather [in|like in|today in] {city}?", "weather [in|for|of] {city}[|?|, please|today]", "[is it|will it be] [raining|sunny|cold|warm|hot|windy] in {city}[|?| today?]",
+         ask=["[what is|what's|how is|how's] the weather [in|like in|today in] {city}?", "weather [in|for|of] {city}[|?|, please| today]", "[is it|will it be] [raining|sunny|cold|warm|hot|windy] in {city}[|?| today?]",
               "[tell me|show me|check|get|look up|give me] the weather [in|for|of] {city}", "[do|should] I need [an umbrella|a coat] in {city}?", "how [cold|warm|hot] is it in {city}[|?| now?]", "does it rain in {city}?",
               "I want to know the weather in {city}", "[what|which] weather [do they have|is there] in {city}?", "[what is|what's] the temperature in {city}?", "I'm [going|travelling] to {city}, how is the weather?"],
          heldout=["Could you find out if it's raining in {city}?", "What kind of weather does {city} have right now?", "I'm in {city}, what is it like outside?"]),
@@ -70,7 +70,9 @@ TOOLS = [
 ]
 GENERIC_ASK = [
     "[use|call|run|start|invoke|execute|try] [the tool |the |]{tool} with {args}", "[use|call|run] {tool}: {args}", "{tool} with {args}[|, please]", "[please|can you|could you] [use|call|run] {tool} [with|for] {args}[|?]",
-    "[I want|I need] {tool} with {args}", "with {args}[,|] [call|use|run] {tool}", "[set|take|let] {args} and [call|use|run] {tool}", "[do|make] a {tool} call with {args}", "{tool}: {args}", "[run|call|use] [the |]{tool}[ tool|] [where|so that] {args}",
+    "[I want|I need] {tool} with {args}", "with {args}[,|] [call|use|run] {tool}", "[set|take|let] {args} and [call|use|run] {tool}", "[do|make] a {tool} call with {args}", "[now|next|then] [do|run|use] {tool}, {args}", "[could|would] you [start|try|launch|trigger] {tool}[, | with | for ]{args}[|?]",
+    "[let's|let us] [use|try|call] {tool} [with|for] {args}", "{args}: [use|call|run] {tool}", "[apply|trigger|launch|fire] {tool} [with|to|on] {args}", "[it is|it's] {args}, [use|call|run] {tool}", "[I would like|I want] you to [call|run|use] {tool}[, | with ]{args}",
+    "[a call|one call] of {tool} with {args}[|, please]", "[use|call] {tool} and [set|take|give it|fill in] {args}", "[for|given] {args} [call|run|use] [the |]{tool}[ tool|]", "[go|start] with {tool}: {args}", "[the tool|tool] is {tool}, [the arguments are|arguments:|values:|with] {args}", "{tool}: {args}", "[run|call|use] [the |]{tool}[ tool|] [where|so that] {args}",
 ]
 GENERIC_HELD = ["Give {tool} a go with {args}.", "I'd like you to execute {tool} using {args}.", "Time to run the tool {tool}, with {args}.",
                 "Please make use of {tool} and pass {args}."]

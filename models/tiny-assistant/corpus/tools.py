@@ -144,7 +144,15 @@ def _example(rng, split, skill, request, renamed):
 
 
 def tools(rng, split):
-    return _example(rng, split, "tools", _request_known(rng, split, False), False)
+    example = _example(rng, split, "tools", _request_known(rng, split, False), False)
+    if split.train and rng.random() < 0.12:  # a second request in the same chat
+        prompt, schema, arguments, _ = _request_known(rng, split, False)
+        function = schema["function"]
+        if function["name"] not in [t["function"]["name"] for t in example["tools"]]:
+            example["tools"].insert(rng.randrange(len(example["tools"]) + 1), schema)
+            example["messages"] += [{"role": "user", "content": prompt},
+                                    {"role": "assistant", "content": call_text(function["name"], arguments)}]
+    return example
 
 
 def tools_unseen(rng, split):

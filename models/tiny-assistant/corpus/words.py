@@ -17,7 +17,9 @@ Copenhagen Brussels Amsterdam Zurich Geneva Munich Hamburg Milan Venice Naples B
 Boston Chicago Denver Seattle Houston Dallas Miami Atlanta Toronto Montreal Vancouver Tokyo Osaka Kyoto Seoul Beijing
 Shanghai Delhi Mumbai Bangkok Hanoi Jakarta Manila Sydney Melbourne Perth Auckland Cairo Nairobi Lagos Accra Tunis
 Lima Bogota Quito Santiago Havana Caracas Istanbul Ankara Dubai Doha Riyadh Tehran Moscow Kiev Riga Tallinn Vilnius
-Sofia Belgrade Zagreb Glasgow Leeds Bristol Oxford York Bath Austin Phoenix Portland Dresden Cologne Turin""".split()
+Sofia Belgrade Zagreb Glasgow Leeds Bristol Oxford York Bath Austin Phoenix Portland Dresden Cologne Turin""".split() + [
+    "New York", "Los Angeles", "San Francisco", "Hong Kong", "Rio de Janeiro", "Cape Town", "Mexico City", "Buenos Aires", "New Delhi", "Tel Aviv",
+    "Las Vegas", "San Diego", "New Orleans", "Sao Paulo", "Kuala Lumpur", "Saint Petersburg", "The Hague", "Abu Dhabi"]
 
 ITEMS = """apples pears books pens eggs lamps chairs tables cups plates bottles bags boxes stamps coins tickets shirts
 shoes hats socks gloves keys clocks candles flowers roses melons lemons oranges bananas cakes cookies spoons forks
@@ -34,7 +36,8 @@ MONTHS = "January February March April May June July August September October No
 ROOMS = "kitchen bedroom bathroom hallway garage office garden basement attic study".split() + ["living room"]
 
 # Words that templates use, and so have a token of their own. Were one held out, nothing could teach its letters.
-NEVER_HELD = set("""ache address again amount base behind best bet birthday bring calculate carbon centimeter cheetah chemistry
+NEVER_HELD = set("""bag ounce fen apart apples books pens cups keys Berlin Lisbon Dublin Delhi Cairo Accra Quito Santiago Havana Ankara
+ache address again amount base behind best bet birthday bring calculate carbon centimeter cheetah chemistry
 china clever cobalt company cop cord cough could current curry cut deduct default definition die document dog
 done duckling eighty end exclude fan feel few fifteen fish fit flight flip food fourth french gall garden gold
 gone grim gun ham happen headache hear helpful hexagon high him how ignore increase inspect judge learn less
