@@ -18,8 +18,8 @@ int64_t rows_per_task(int64_t group) {
   return std::max<int64_t>(1, kTaskRows / group);
 }
 
-// About the nanoseconds of a task: a cached token costs its read, some 8 rows' worth, and two products
-// for each row.
+// About the nanoseconds of a task: a cached token costs its read, some 8 rows' worth, and two
+// products for each row.
 int64_t task_cost(const AttentionPlan::Task& task, int64_t group, int64_t head_dim) {
   const int64_t tokens = task.context_end - task.context_begin;
   const int64_t rows = (task.query_end - task.query_begin) * group;

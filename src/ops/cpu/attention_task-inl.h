@@ -100,29 +100,33 @@ class AttentionTask {
   void run() {
     pack_queries();
     const bool partial = task_.partial >= 0;
-    if (!partial) clear(total_, rows_.count);
+    // Merging a single segment with nothing would change nothing.
+    const bool single = task_.context_end - task_.context_begin <= kSegment;
+    if (!partial && !single) clear(total_, rows_.count);
     int64_t index = 0;
     for (int64_t begin = task_.context_begin; begin < task_.context_end;
          begin += kSegment, ++index) {
       run_segment(begin, HWY_MIN(begin + kSegment, static_cast<int64_t>(task_.context_end)));
       if (partial) {
         store_partial(partials_ + task_.partial + index * partial_stride(rows_.count, head_dim_));
-      } else {
+      } else if (!single) {
         for (int64_t i = 0; i < rows_.count; ++i) merge_row(total_, segment_, i, head_dim_, c_);
       }
     }
     if (partial) return;
+    const Accumulator& result = single ? segment_ : total_;
     const int64_t first_token = args_.problem.query_starts[task_.sequence] + task_.query_begin;
     for (int64_t i = 0; i < rows_.count; ++i)
       write_output(args_, first_token + i / rows_.group,
-                   task_.kv_head * rows_.group + i % rows_.group, total_.sum + i,
-                   total_.out + i * total_.stride);
+                   task_.kv_head * rows_.group + i % rows_.group, result.sum + i,
+                   result.out + i * result.stride);
   }
 
  private:
   using P = Product<T>;
   using Left = typename P::Left;
   static constexpr int kMaxTileRows = 6;
+  static constexpr int kMaxima = 8;  // of a tile's rows, in whole vectors
 
   void pack_queries() {
     const ConstTensorView& q = args_.q;
@@ -184,11 +188,16 @@ class AttentionTask {
       keys[b] = cache.keys.data<T>() + offset;
       values[b] = cache.values.data<T>() + offset;
     }
-    score_rows<R>(row, keys, skipped, blocks * kBlockTokens);
-    float alpha[R];
+    const int64_t last = blocks * kBlockTokens;
+    score_rows<R>(row, keys, skipped, last);
+    float max[kMaxima] = {}, alpha[kMaxima];
     for (int r = 0; r < R; ++r)
-      alpha[r] = weigh_row(row + r, r, begin, skipped, blocks * kBlockTokens,
-                           HWY_MIN(end, position(row + r) + 1) - begin);
+      max[r] =
+          mask_row(row + r, r, begin, skipped, last, HWY_MIN(end, position(row + r) + 1) - begin);
+    raise_maxima<R>(row, max, alpha);
+    for (int r = 0; r < R; ++r)
+      exponentiate(scores_ + r * kChunk, r, skipped, last, segment_.max[row + r], alpha[r],
+                   lanes_ + (row + r) * kBlockTokens);
     value_rows<R>(row, {values + skipped / kBlockTokens, tokens - skipped, head_dim_}, skipped,
                   alpha);
   }
@@ -208,19 +217,21 @@ class AttentionTask {
     int64_t token = begin;
     for (; token + kTileVectors * lanes <= end; token += kTileVectors * lanes)
       run(std::integral_constant<int, kTileVectors>(), token);
+    if (kTileVectors > 2 && token + 2 * lanes <= end) {
+      run(std::integral_constant<int, 2>(), token);
+      token += 2 * lanes;
+    }
     for (; token < end; token += lanes) run(std::integral_constant<int, 1>(), token);
   }
 
-  // Turns the scores [begin, end) of one row into weights; those outside the row's window, or past
-  // its position at `limit`, get 0 whatever their score. Returns the factor for what the row has
-  // accumulated.
-  float weigh_row(int64_t row, int r, int64_t chunk, int64_t begin, int64_t end, int64_t limit) {
+  // Hides the scores [begin, end) of one row outside its window, or past its position at `limit`,
+  // whatever they are, and returns the largest of the others.
+  float mask_row(int64_t row, int r, int64_t chunk, int64_t begin, int64_t end, int64_t limit) {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     float* scores = scores_ + r * kChunk;
     const int64_t first = HWY_MAX(window_begin(row) - chunk, int64_t{0});
-    const auto none = hn::Set(d, kNoScore);
-    auto max = none;
+    auto max = hn::Set(d, kNoScore);
     for (int64_t i = begin; i < end; i += lanes) {
       auto score = hn::LoadU(d, scores + i);
       if (i < first || i + lanes > limit) {
@@ -232,12 +243,24 @@ class AttentionTask {
       }
       max = hn::Max(max, score);
     }
-    const float old_max = segment_.max[row];
-    const float new_max = HWY_MAX(hn::ReduceMax(d, max), old_max);
-    const float alpha = new_max == old_max ? 1.0F : exp2_scalar((old_max - new_max) * c_);
-    segment_.max[row] = new_max;
-    exponentiate(scores, r, begin, end, new_max, alpha, lanes_ + row * kBlockTokens);
-    return alpha;
+    return hn::ReduceMax(d, max);
+  }
+
+  // Raises the maxima of R rows to those of the chunk; alpha is the factor for what the rows have
+  // accumulated, exactly 1 where the maximum stays.
+  template <int R>
+  void raise_maxima(int64_t row, const float (&chunk_max)[kMaxima], float (&alpha)[kMaxima]) {
+    const hn::CappedTag<float, kMaxima> d;
+    float old_max[kMaxima] = {}, new_max[kMaxima];
+    for (int r = 0; r < R; ++r) old_max[r] = segment_.max[row + r];
+    for (int r = 0; r < R; r += static_cast<int>(hn::Lanes(d))) {
+      const auto old_value = hn::LoadU(d, old_max + r);
+      const auto value = hn::Max(hn::LoadU(d, chunk_max + r), old_value);
+      const auto exponent = hn::Mul(hn::Sub(old_value, value), hn::Set(d, c_));
+      hn::StoreU(value, d, new_max + r);
+      hn::StoreU(exp2_nonpositive(d, exponent), d, alpha + r);
+    }
+    for (int r = 0; r < R; ++r) segment_.max[row + r] = new_max[r];
   }
 
   // weights = 2^(c (score - max)); the sums of each lane go on with a factor of alpha.
