@@ -156,6 +156,7 @@ class LlamaModel : public Model {
     }
     final_norm_.forward(context, residual, hidden);
     lm_head_.forward(context, hidden, logits);
+    weights_.require_intact();
   }
 
   size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,

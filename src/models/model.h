@@ -25,7 +25,8 @@ class Model {
   virtual KvCacheSpec kv_cache_spec() const = 0;
 
   // Runs all tokens of the batch, writes their keys and values into `cache`, and the float32 logits
-  // of the rows batch.logit_rows into `logits` [R, vocab_size].
+  // of the rows batch.logit_rows into `logits` [R, vocab_size]. Throws Error data_corrupt
+  // when a file of the weights was truncated under its mapping.
   virtual void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
                        TensorView logits) const = 0;
 

@@ -83,6 +83,11 @@ void WeightLoader::prefetch() const {
   if (converted_.empty()) store_->prefetch();
 }
 
+void WeightLoader::require_intact() const {
+  require(!store_->damaged(), ErrorCode::kDataCorrupt,
+          "weights: a model file was truncated or failed while it was in use");
+}
+
 std::vector<std::string> WeightLoader::unused() const {
   std::vector<std::string> names = store_->names();
   std::erase_if(names, [&](const std::string& name) { return used_.contains(name); });

@@ -33,6 +33,9 @@ class WeightLoader {
   DType activation_dtype() const { return activation_dtype_; }
   // Starts to map the weights ahead of their first use, unless converted copies took their place.
   void prefetch() const;
+  // Throws Error data_corrupt once a file was truncated or failed under its mapping: what was read
+  // since then were zeros.
+  void require_intact() const;
   // Names of the store that were not asked for.
   std::vector<std::string> unused() const;
 

@@ -3,6 +3,7 @@
 #include "base/mapped_file.h"
 #include "models/config_reader.h"
 #include "models/model.h"
+#include "models/model_runner.h"
 #include "support/temp_dir.h"
 #include "weights/safetensors_file.h"
 #include "weights/weight_store.h"
@@ -59,6 +60,18 @@ TEST(LoadModel, RefusesAnIntegerTensor) {
                  load_model(parse_model_config(config_json().dump()), WeightStore::open(dir.path()),
                             DType::kFloat32);
                });
+}
+
+TEST(LoadModel, NoticesWeightsThatAreTruncatedInUse) {
+  const TempDir dir;
+  fs::copy_file(kCheckpoint / "model.safetensors", dir.path() / "model.safetensors");
+  const auto model = load_model(parse_model_config(config_json().dump()),
+                                WeightStore::open(dir.path()), DType::kFloat32);
+  ModelRunnerForTest runner(*model, 2);
+  TestSequence sequence = runner.start({1, 2, 3, 4});
+  runner.step(sequence, 2, false);
+  fs::resize_file(dir.path() / "model.safetensors", 4096);
+  expect_error(ErrorCode::kDataCorrupt, "truncated", [&] { runner.step(sequence, 2, false); });
 }
 
 TEST(LoadModel, RefusesAnUnknownArchitecture) {

@@ -1,9 +1,13 @@
 #include "models/memory_plan.h"
 
+#include <fstream>
+
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "models/config_reader.h"
 #include "models/model_outline.h"
+#include "models/model_runner.h"
 #include "models/shapes.h"
 #include "support/temp_dir.h"
 #include "weights/weight_store.h"
@@ -69,6 +73,44 @@ TEST(MemoryPlan, AgreesWithAStore) {
   load_model(config, store, DType::kBFloat16);
   EXPECT_EQ(plan_memory(config, DType::kBFloat16, {}, store.get()).weight_bytes,
             store->num_bytes());
+}
+
+int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST(MemoryPlan, ResidentMemoryStaysWithinFivePercent) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's shadow is resident too";
+  const ModelConfig config = parse_model_config(R"({"architectures":["Qwen3ForCausalLM"],
+      "hidden_size":512,"intermediate_size":2048,"num_hidden_layers":12,"num_attention_heads":8,
+      "num_key_value_heads":4,"head_dim":64,"vocab_size":60000,"max_position_embeddings":1024,
+      "tie_word_embeddings":true})");
+  constexpr int64_t kTokens = 256;
+  const MemoryLimits limits = {.max_tokens = kTokens,
+                               .max_sequences = 4,
+                               .max_logit_rows = 1,
+                               .num_threads = 2,
+                               .kv_cache_bytes = 64 << 20};
+  const MemoryPlan plan = plan_memory(config, DType::kBFloat16, limits);
+  const int64_t before = resident_bytes();
+  const auto model = load_model(config, WeightStore::dummy(DType::kBFloat16, 0), DType::kBFloat16);
+  ModelRunnerForTest runner(*model, limits.num_threads, 1, plan.num_blocks);
+  runner.context().workspace().reserve(plan.workspace_bytes);
+  for (int64_t written = 0; written + kTokens <= plan.num_blocks * 16; written += kTokens) {
+    TestSequence sequence = runner.start(Tokens(kTokens, 7));  // its blocks are never given back
+    runner.step(sequence, kTokens, false);
+  }
+  const double resident = static_cast<double>(resident_bytes() - before);
+  EXPECT_NEAR(resident / static_cast<double>(plan.total_bytes()), 1.0, 0.05);
 }
 
 }  // namespace
