@@ -2,6 +2,7 @@
 
 python eval.py [--model DIR] [--limit N]
 """
+
 import argparse
 import collections
 import json
@@ -18,6 +19,7 @@ def main():
     args = args.parse_args()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(args.model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
     for name in ("new_values", "new_phrasings"):
@@ -29,14 +31,24 @@ def main():
             if args.limit is None or scores[case["skill"]][1] <= args.limit:
                 cases.append(case)
         scores = collections.defaultdict(lambda: [0, 0])
-        prompts = [tokenizer.apply_chat_template(c["messages"], tools=c.get("tools"), add_generation_prompt=True, tokenize=False) for c in cases]
+        prompts = [
+            tokenizer.apply_chat_template(
+                c["messages"], tools=c.get("tools"), add_generation_prompt=True, tokenize=False
+            )
+            for c in cases
+        ]
         order = sorted(range(len(cases)), key=lambda i: len(prompts[i]))
         for start in range(0, len(order), args.batch):
-            rows = order[start:start + args.batch]
-            inputs = tokenizer([prompts[i] for i in rows], return_tensors="pt", padding=True, add_special_tokens=False)
+            rows = order[start : start + args.batch]
+            inputs = tokenizer(
+                [prompts[i] for i in rows],
+                return_tensors="pt",
+                padding=True,
+                add_special_tokens=False,
+            )
             inputs.pop("token_type_ids", None)
             out = model.generate(**inputs, max_new_tokens=256, do_sample=False)
-            for i, ids in zip(rows, out[:, inputs["input_ids"].shape[1]:]):
+            for i, ids in zip(rows, out[:, inputs["input_ids"].shape[1] :]):
                 text = tokenizer.decode(ids, skip_special_tokens=True).strip()
                 scores[cases[i]["skill"]][0] += text == cases[i]["expected"]
                 scores[cases[i]["skill"]][1] += 1

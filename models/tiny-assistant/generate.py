@@ -1,4 +1,5 @@
 """Free greedy generation in batches with plain PyTorch, and exact-match scores per skill."""
+
 import collections
 
 import torch
@@ -15,7 +16,7 @@ def greedy(model, prompts, batch=1024):
     answers = [None] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), batch):
-        chosen = order[start:start + batch]
+        chosen = order[start : start + batch]
         for i, answer in zip(chosen, _batch(model, [prompts[i] for i in chosen], device)):
             answers[i] = answer
     return answers
@@ -26,7 +27,7 @@ def _batch(model, prompts, device):
     total = longest + LIMIT
     tokens = torch.zeros(rows, longest, dtype=torch.long)
     for row, prompt in enumerate(prompts):
-        tokens[row, longest - len(prompt):] = torch.tensor(prompt)
+        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
     pad = torch.tensor([longest - len(p) for p in prompts], device=device)
     tokens = tokens.to(device)
     shape = (c.layers, rows, c.kv_heads, total, c.head_dim)
@@ -38,8 +39,12 @@ def _batch(model, prompts, device):
         length = tokens.shape[1]
         end = position + length
         query_at = torch.arange(position, end, device=device)
-        mask = (columns[None, None, :end] <= query_at[None, :, None]) & (columns[None, None, :end] >= pad[:, None, None])
-        mask |= columns[None, None, :end] == query_at[None, :, None]  # padding attends to itself, never to nothing
+        mask = (columns[None, None, :end] <= query_at[None, :, None]) & (
+            columns[None, None, :end] >= pad[:, None, None]
+        )
+        mask |= (
+            columns[None, None, :end] == query_at[None, :, None]
+        )  # padding attends to itself, never to nothing
 
         def attend(layer, q, k, v):
             keys[layer][:, :, position:end] = k
@@ -68,7 +73,10 @@ def _batch(model, prompts, device):
 def score(model, tokenizer, cases):
     """(skill -> [right, total], wrong cases with the answer given). Cases as in eval/*.jsonl."""
     from corpus import render
-    prompts = [tokenizer.encode(render.prompt_text(c["messages"], c.get("tools"))).ids for c in cases]
+
+    prompts = [
+        tokenizer.encode(render.prompt_text(c["messages"], c.get("tools"))).ids for c in cases
+    ]
     scores, wrong = collections.defaultdict(lambda: [0, 0]), []
     for case, ids in zip(cases, greedy(model, prompts)):
         text = tokenizer.decode(ids, skip_special_tokens=True).strip()

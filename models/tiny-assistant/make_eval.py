@@ -1,4 +1,7 @@
-"""Write eval/new_values.jsonl and eval/new_phrasings.jsonl, and check that no held-out wording occurs in training."""
+"""Write eval/new_values.jsonl and eval/new_phrasings.jsonl, and check that no held-out wording
+occurs in training.
+"""
+
 import argparse
 import json
 import random
@@ -37,7 +40,10 @@ def main():
     if leaks:
         raise SystemExit(f"held-out wordings that training can produce: {leaks}")
     for split, name in FILES.items():
-        lines = [json.dumps(c, ensure_ascii=False, separators=(",", ":")) for c in cases(split, args.per_skill, args.seed)]
+        lines = [
+            json.dumps(c, ensure_ascii=False, separators=(",", ":"))
+            for c in cases(split, args.per_skill, args.seed)
+        ]
         (HERE / "eval").mkdir(exist_ok=True)
         (HERE / "eval" / name).write_text("\n".join(lines) + "\n")
         print(name, len(lines), "cases")

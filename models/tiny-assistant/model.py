@@ -1,4 +1,5 @@
 """The network in plain PyTorch, and its export in the Qwen3ForCausalLM layout."""
+
 import json
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ def rms_norm(x, weight, eps):
 
 
 class Model(nn.Module):
-    """Weights of one kind are stacked over layers ([layers, out, in]) so that Muon handles each kind in one batch."""
+    """Weights of one kind are stacked over layers ([layers, out, in]) so that Muon handles each
+    kind in one batch.
+    """
 
     def __init__(self, c: Config):
         super().__init__()
@@ -36,7 +39,7 @@ class Model(nn.Module):
         self.embed = nn.Parameter(torch.randn(c.vocab, c.width) * 0.02)
 
         def matrix(out_dim, in_dim, scale=1.0):
-            return nn.Parameter(torch.randn(c.layers, out_dim, in_dim) * scale * in_dim ** -0.5)
+            return nn.Parameter(torch.randn(c.layers, out_dim, in_dim) * scale * in_dim**-0.5)
 
         self.q, self.k, self.v = matrix(q, c.width), matrix(kv, c.width), matrix(kv, c.width)
         self.o = matrix(c.width, q, 0.3)
@@ -57,13 +60,18 @@ class Model(nn.Module):
     def rope(self, positions):
         """cos and sin [..., positions, head_dim] in the rotate-half layout."""
         c = self.c
-        inverse = c.theta ** (-torch.arange(0, c.head_dim, 2, device=positions.device, dtype=torch.float32) / c.head_dim)
+        inverse = c.theta ** (
+            -torch.arange(0, c.head_dim, 2, device=positions.device, dtype=torch.float32)
+            / c.head_dim
+        )
         angles = positions.float()[..., None] * inverse
         angles = torch.cat([angles, angles], -1)
         return angles.cos(), angles.sin()
 
     def forward(self, tokens, attend, positions=None):
-        """tokens [B, S] -> hidden states [B, S, width]; attend(layer, q, k, v) on [B, heads, S, head_dim]."""
+        """tokens [B, S] -> hidden states [B, S, width]; attend(layer, q, k, v) on [B, heads, S,
+        head_dim].
+        """
         c = self.c
         batch, length = tokens.shape
         if positions is None:
@@ -73,11 +81,14 @@ class Model(nn.Module):
             cos, sin = cos[:, None], sin[:, None]
 
         def rotate(x):
-            half = torch.cat([-x[..., c.head_dim // 2:], x[..., :c.head_dim // 2]], -1)
+            half = torch.cat([-x[..., c.head_dim // 2 :], x[..., : c.head_dim // 2]], -1)
             return (x * cos + half * sin).to(x.dtype)
 
         x = F.embedding(tokens, self.embed)
-        kinds = [m.unbind(0) for m in self.matrices() + [self.attn_norm, self.ffn_norm, self.q_norm, self.k_norm]]
+        kinds = [
+            m.unbind(0)
+            for m in self.matrices() + [self.attn_norm, self.ffn_norm, self.q_norm, self.k_norm]
+        ]
         for layer, (wq, wk, wv, wo, wg, wu, wd, n1, n2, nq, nk) in enumerate(zip(*kinds)):
             h = rms_norm(x, n1, c.eps)
 
@@ -95,10 +106,23 @@ class Model(nn.Module):
 
 
 def hf_tensors(model: Model):
-    """Name -> bf16 tensor, as transformers' Qwen3ForCausalLM stores them (tied embedding, so no lm_head)."""
+    """Name -> bf16 tensor, as transformers' Qwen3ForCausalLM stores them (tied embedding, so no
+    lm_head).
+    """
     out = {"model.embed_tokens.weight": model.embed, "model.norm.weight": model.norm}
-    names = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
-             "down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
+    names = {
+        "q": "self_attn.q_proj",
+        "k": "self_attn.k_proj",
+        "v": "self_attn.v_proj",
+        "o": "self_attn.o_proj",
+        "gate": "mlp.gate_proj",
+        "up": "mlp.up_proj",
+        "down": "mlp.down_proj",
+        "attn_norm": "input_layernorm",
+        "ffn_norm": "post_attention_layernorm",
+        "q_norm": "self_attn.q_norm",
+        "k_norm": "self_attn.k_norm",
+    }
     for ours, theirs in names.items():
         for layer, tensor in enumerate(getattr(model, ours).unbind(0)):
             out[f"model.layers.{layer}.{theirs}.weight"] = tensor
@@ -108,6 +132,7 @@ def hf_tensors(model: Model):
 def load_hf(path, config=None):
     """The model of a directory written by export."""
     from safetensors.torch import load_file
+
     tensors = load_file(f"{path}/model.safetensors")
     model = Model(config or Config())
     reference = hf_tensors(model)
@@ -115,8 +140,19 @@ def load_hf(path, config=None):
     with torch.no_grad():
         model.embed.copy_(tensors["model.embed_tokens.weight"])
         model.norm.copy_(tensors["model.norm.weight"])
-        names = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
-                 "down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
+        names = {
+            "q": "self_attn.q_proj",
+            "k": "self_attn.k_proj",
+            "v": "self_attn.v_proj",
+            "o": "self_attn.o_proj",
+            "gate": "mlp.gate_proj",
+            "up": "mlp.up_proj",
+            "down": "mlp.down_proj",
+            "attn_norm": "input_layernorm",
+            "ffn_norm": "post_attention_layernorm",
+            "q_norm": "self_attn.q_norm",
+            "k_norm": "self_attn.k_norm",
+        }
         for ours, theirs in names.items():
             for layer in range(model.c.layers):
                 getattr(model, ours)[layer].copy_(tensors[f"model.layers.{layer}.{theirs}.weight"])
@@ -126,16 +162,42 @@ def load_hf(path, config=None):
 def export(model: Model, directory):
     """model.safetensors, config.json and generation_config.json."""
     from safetensors.torch import save_file
+
     c = model.c
     directory.mkdir(parents=True, exist_ok=True)
     save_file(hf_tensors(model), str(directory / "model.safetensors"), metadata={"format": "pt"})
     config = {
-        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": c.vocab, "hidden_size": c.width, "intermediate_size": c.ffn,
-        "num_hidden_layers": c.layers, "num_attention_heads": c.heads, "num_key_value_heads": c.kv_heads, "head_dim": c.head_dim, "hidden_act": "silu",
-        "max_position_embeddings": c.context, "rms_norm_eps": c.eps, "rope_theta": c.theta, "rope_scaling": None, "attention_bias": False,
-        "attention_dropout": 0.0, "tie_word_embeddings": True, "use_cache": True, "use_sliding_window": False, "sliding_window": None,
-        "initializer_range": 0.02, "bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0, "torch_dtype": "bfloat16",
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": c.vocab,
+        "hidden_size": c.width,
+        "intermediate_size": c.ffn,
+        "num_hidden_layers": c.layers,
+        "num_attention_heads": c.heads,
+        "num_key_value_heads": c.kv_heads,
+        "head_dim": c.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": c.context,
+        "rms_norm_eps": c.eps,
+        "rope_theta": c.theta,
+        "rope_scaling": None,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "use_sliding_window": False,
+        "sliding_window": None,
+        "initializer_range": 0.02,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "torch_dtype": "bfloat16",
     }
-    generation = {"do_sample": False, "eos_token_id": [2, 0], "pad_token_id": 0, "max_new_tokens": 256}
+    generation = {
+        "do_sample": False,
+        "eos_token_id": [2, 0],
+        "pad_token_id": 0,
+        "max_new_tokens": 256,
+    }
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (directory / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")

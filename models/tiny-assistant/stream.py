@@ -1,8 +1,9 @@
 """Training rows made on CPU workers while the GPU trains.
 
-Workers fill a pool in shared memory, each its own slots, round and round; the trainer draws rows from it at random. If
-the workers are slower than the GPU, rows are seen again; nothing ever waits.
+Workers fill a pool in shared memory, each its own slots, round and round; the trainer draws rows
+from it at random. If the workers are slower than the GPU, rows are seen again; nothing waits.
 """
+
 import mmap
 import os
 import random
@@ -13,39 +14,55 @@ ROW = 2048
 
 
 class Encoder:
-    """Chats to token ids, segment by segment; equal to encoding the rendered text whole (tests compare them)."""
+    """Chats to token ids, segment by segment; equal to encoding the rendered text whole (tests
+    compare them).
+    """
 
     def __init__(self, path):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         from tokenizers import Tokenizer
 
         import corpus
+
         self.tokenizer = Tokenizer.from_file(str(path))
         vocab = self.tokenizer.get_vocab()
         corpus.use_pieces(vocab)
         self.letter = {c: vocab[c] for c in "abcdefghijklmnopqrstuvwxyz"}
-        self.head = {r: self.tokenizer.encode(f"<|im_start|>{r}\n").ids for r in ("system", "user", "assistant")}
+        self.head = {
+            r: self.tokenizer.encode(f"<|im_start|>{r}\n").ids
+            for r in ("system", "user", "assistant")
+        }
         self.end = vocab["<|im_end|>"]
         self.newline = self.tokenizer.encode("\n").ids
 
     def __call__(self, example):
-        """(ids, loss flags): flag i is 1 where token i is to be predicted, the end-of-turn token included."""
+        """(ids, loss flags): flag i is 1 where token i is to be predicted, the end-of-turn token
+        included.
+        """
         from corpus import render
+
         ids, flags = [], []
         for role, content, letters in render.segments(example["messages"], example.get("tools")):
             if letters:
-                # A reversed word is written letter by letter: its usual pieces would have to be spelled unseen.
+                # A reversed word is written letter by letter: its usual pieces would have to be
+                # spelled unseen.
                 body = [self.letter[c] for c in content]
             else:
                 body = self.tokenizer.encode(content).ids
             head = self.head[role]
             ids += head + body + [self.end] + self.newline
-            flags += [0] * len(head) + [int(role == "assistant")] * (len(body) + 1) + [0] * len(self.newline)
+            flags += (
+                [0] * len(head)
+                + [int(role == "assistant")] * (len(body) + 1)
+                + [0] * len(self.newline)
+            )
         return ids, flags
 
 
 def fill_rows(encoder, rng, make):
-    """Endless (tokens, flags, documents) rows of ROW + 1 entries; documents are cut only at a row's end."""
+    """Endless (tokens, flags, documents) rows of ROW + 1 entries; documents are cut only at a row's
+    end.
+    """
     while True:
         tokens, flags, documents = [], [], []
         number = 0
@@ -55,12 +72,13 @@ def fill_rows(encoder, rng, make):
             flags += flag
             documents += [number] * len(ids)
             number += 1
-        yield tokens[:ROW + 1], flags[:ROW + 1], documents[:ROW + 1]
+        yield tokens[: ROW + 1], flags[: ROW + 1], documents[: ROW + 1]
 
 
 class Pool:
     def __init__(self, slots, workers):
         self.slots, self.workers = slots // workers * workers, workers
+
         def shared(dtype, shape):
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
             return np.frombuffer(mmap.mmap(-1, size), dtype=dtype).reshape(shape)
@@ -81,6 +99,7 @@ class Pool:
 
     def _work(self, worker, tokenizer_path, seed):
         import corpus
+
         parent = os.getppid()
         rng = random.Random(f"{seed}-{worker}")
         own = self.slots // self.workers

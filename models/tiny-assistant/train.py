@@ -1,7 +1,8 @@
-"""Train the tiny assistant on one GPU, score it by free greedy generation and write the Hugging Face files.
+"""Train the tiny assistant on one GPU, score it and write the Hugging Face files.
 
 python train.py --seconds 240 --out DIR     the run behind the committed weights used one H200
 """
+
 import argparse
 import json
 import math
@@ -17,15 +18,15 @@ from model import Config, Model, export, load_hf
 from stream import ROW, Encoder, Pool
 
 HERE = Path(__file__).parent
-ROWS = 64                       # rows a step: 131,072 tokens
-PREDICTED = 0.31                # at most this share of a step's tokens carries loss (the mean is 0.25)
-WARMUP, FLAT = 100, 0.6         # steps of warm-up; share of the time at full learning rate
+ROWS = 64  # rows a step: 131,072 tokens
+PREDICTED = 0.31  # at most this share of a step's tokens carries loss (the mean is 0.25)
+WARMUP, FLAT = 100, 0.6  # steps of warm-up; share of the time at full learning rate
 MUON_LR, MUON_DECAY, MUON_MOMENTUM = 0.02, 0.02, 0.95
 ADAM_LR = 4e-3
 
 
 def orthogonalize(g):
-    """Newton-Schulz: the nearest semi-orthogonal matrix of each g[i], roughly; five steps in bf16."""
+    """Newton-Schulz: roughly the nearest semi-orthogonal matrix of each g[i], in bf16."""
     x = g.bfloat16()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
@@ -48,17 +49,26 @@ def muon_step(params, grads, moments, lr):
 def document_mask(documents):
     """Causal attention inside each document; blocks of 128 with no common document are skipped."""
     from torch.nn.attention.flex_attention import BlockMask
+
     rows, length = documents.shape
     blocks = documents.view(rows, length // 128, 128)
     first, last = blocks[:, :, 0], blocks[:, :, -1]
-    causal = torch.ones(length // 128, length // 128, dtype=torch.bool, device=documents.device).tril()
+    causal = torch.ones(
+        length // 128, length // 128, dtype=torch.bool, device=documents.device
+    ).tril()
     wanted = ((last[:, None, :] >= first[:, :, None]) & causal)[:, None].to(torch.int32)
     order = wanted.argsort(dim=-1, descending=True, stable=True).to(torch.int32)
 
     def allowed(b, h, q, k):
         return (q >= k) & (documents[b, q] == documents[b, k])
 
-    return BlockMask.from_kv_blocks(wanted.sum(-1).to(torch.int32), order, BLOCK_SIZE=128, mask_mod=allowed, seq_lengths=(length, length))
+    return BlockMask.from_kv_blocks(
+        wanted.sum(-1).to(torch.int32),
+        order,
+        BLOCK_SIZE=128,
+        mask_mod=allowed,
+        seq_lengths=(length, length),
+    )
 
 
 def loss_of(model, tokens, targets, index, mask):
@@ -73,8 +83,11 @@ def loss_of(model, tokens, targets, index, mask):
 
 
 class Sender:
-    """Host to device copies through a few pinned buffers made once; pinning anew costs 80 ms a step here, and an
-    asynchronous copy from ordinary memory can still be reading when the array is freed."""
+    """Host to device copies through a few pinned buffers made once.
+
+    Pinning anew cost 80 ms a step, and an asynchronous copy from ordinary memory can still be
+    reading when the array is freed: it turned the loss into NaN.
+    """
 
     def __init__(self, device, depth=4):
         self.device, self.depth, self.turn, self.buffers, self.copied = device, depth, 0, {}, {}
@@ -87,7 +100,9 @@ class Sender:
             self.copied[self.turn].synchronize()
         else:
             self.copied[self.turn] = torch.cuda.Event()
-            self.buffers[self.turn] = [torch.from_numpy(np.ascontiguousarray(a)).pin_memory() for a in arrays]
+            self.buffers[self.turn] = [
+                torch.from_numpy(np.ascontiguousarray(a)).pin_memory() for a in arrays
+            ]
         out = []
         for buffer, array, dtype in zip(self.buffers[self.turn], arrays, dtypes):
             buffer.numpy()[...] = array
@@ -98,14 +113,19 @@ class Sender:
 
 def step_data(pool, rng, send):
     tokens, flags, documents = pool.draw(rng, ROWS)
-    index = np.flatnonzero(flags[:, 1:].reshape(-1) & (documents[:, 1:] == documents[:, :-1]).reshape(-1))
+    index = np.flatnonzero(
+        flags[:, 1:].reshape(-1) & (documents[:, 1:] == documents[:, :-1]).reshape(-1)
+    )
     size = int(PREDICTED * ROWS * ROW)
     if len(index) > size:
         index = rng.choice(index, size, replace=False)
     targets = np.full(size, -1, np.int64)
-    targets[:len(index)] = tokens[:, 1:].reshape(-1)[index]
+    targets[: len(index)] = tokens[:, 1:].reshape(-1)[index]
     index = np.concatenate([index, np.zeros(size - len(index), np.int64)])
-    return send([tokens[:, :-1], targets, index, documents[:, :-1]], [torch.long, torch.long, torch.long, torch.int32])
+    return send(
+        [tokens[:, :-1], targets, index, documents[:, :-1]],
+        [torch.long, torch.long, torch.long, torch.int32],
+    )
 
 
 def train(args, pool, device):
@@ -113,7 +133,9 @@ def train(args, pool, device):
     model = (load_hf(args.start) if args.start else Model(Config())).to(device)
     matrices, vectors = model.matrices(), model.vectors()
     moments = [torch.zeros_like(p) for p in matrices]
-    adam = torch.optim.AdamW(vectors, lr=ADAM_LR, betas=(0.9, 0.95), weight_decay=0.0, fused=device == "cuda")
+    adam = torch.optim.AdamW(
+        vectors, lr=ADAM_LR, betas=(0.9, 0.95), weight_decay=0.0, fused=device == "cuda"
+    )
     compiled, muon = torch.compile(loss_of), torch.compile(muon_step)
     rng = np.random.default_rng(args.seed)
     lr, send = torch.zeros((), device=device), Sender(device)
@@ -122,7 +144,10 @@ def train(args, pool, device):
         if step == 5:
             torch.cuda.synchronize()
             started = time.time()
-            print(f"compiled in {started - first_steps:.0f} s, {int(pool.written.sum())} rows made", flush=True)
+            print(
+                f"compiled in {started - first_steps:.0f} s, {int(pool.written.sum())} rows made",
+                flush=True,
+            )
         done = (time.time() - started) / args.seconds if started else 0.0
         if done >= 1:
             break
@@ -146,24 +171,36 @@ def train(args, pool, device):
             if not math.isfinite(mean):
                 raise SystemExit(f"the loss is {mean} at step {step}")
             rows = int(pool.written.sum())
-            print(f"step {step} time {time.time() - first_steps:.0f} loss {mean:.4f} lr {factor:.2f} rows made {rows}, used {step * ROWS}", flush=True)
+            print(
+                f"step {step} time {time.time() - first_steps:.0f} loss {mean:.4f} lr {factor:.2f} "
+                f"rows made {rows}, used {step * ROWS}",
+                flush=True,
+            )
             if step % 2000 == 0:
                 export(model, args.out)
-    print(f"{step} steps, {step * ROWS * ROW / 1e6:.0f} M tokens in {time.time() - started:.0f} s", flush=True)
+    print(
+        f"{step} steps, {step * ROWS * ROW / 1e6:.0f} M tokens in {time.time() - started:.0f} s",
+        flush=True,
+    )
     export(model, args.out)
     return load_hf(args.out).to(device)
 
 
 def report(args, model):
-    """Scores of the bf16 weights: the committed sets, and larger samples of the same distributions."""
+    """Scores of the bf16 weights on fresh samples of the evaluation distributions."""
     import corpus
     import generate
     from corpus.text import Split
+
     tokenizer = Encoder(HERE / "tokenizer.json").tokenizer
     scores, wrong = {}, []
     for name in ("values", "phrasings"):
         rng = random.Random(f"report-{name}")
-        cases = [corpus.evaluation_example(rng, skill, Split(name)) for skill in corpus.NAMES for _ in range(args.cases)]
+        cases = [
+            corpus.evaluation_example(rng, skill, Split(name))
+            for skill in corpus.NAMES
+            for _ in range(args.cases)
+        ]
         scores[name], missed = generate.score(model, tokenizer, cases)
         wrong += [{"set": name, **w} for w in missed]
     print(generate.table(scores["values"], scores["phrasings"]), flush=True)
@@ -191,7 +228,9 @@ def main():
     model = train(args, pool, "cuda" if torch.cuda.is_available() else "cpu")
     trained = time.time()
     report(args, model)
-    print(f"trained in {trained - began:.0f} s, scored in {time.time() - trained:.0f} s", flush=True)
+    print(
+        f"trained in {trained - began:.0f} s, scored in {time.time() - trained:.0f} s", flush=True
+    )
 
 
 if __name__ == "__main__":

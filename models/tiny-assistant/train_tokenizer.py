@@ -1,4 +1,5 @@
 """Train the 4096-entry byte-level BPE on the corpus and write the tokenizer files."""
+
 import argparse
 import json
 import random
@@ -13,8 +14,16 @@ HERE = Path(__file__).parent
 VOCAB = 4096
 SPECIAL = [render.PAD, render.IM_START, render.IM_END]
 # Markup that must survive "skip special tokens" when an answer is decoded.
-MARKUP = ["<tool_call>", "</tool_call>", "<tools>", "</tools>", "<tool_response>", "</tool_response>"]
-# Letters with one leading space, single digits, punctuation, whitespace. A digit never joins another one, and a
+MARKUP = [
+    "<tool_call>",
+    "</tool_call>",
+    "<tools>",
+    "</tools>",
+    "<tool_response>",
+    "</tool_response>",
+]
+# Letters with one leading space, single digits, punctuation, whitespace. A digit never joins
+# another one, and a
 # quotation mark never joins the word it quotes.
 PATTERN = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -38,21 +47,40 @@ def main():
     args = args.parse_args()
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=SPECIAL + MARKUP, show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB,
+        special_tokens=SPECIAL + MARKUP,
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
     tokenizer.train_from_iterator(texts(args.documents, args.seed), trainer)
     data = json.loads(tokenizer.to_str())
     for token in data["added_tokens"]:
         token["special"] = token["content"] in SPECIAL
     (args.out / "tokenizer.json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": False, "bos_token": None, "eos_token": render.IM_END,
-        "pad_token": render.PAD, "unk_token": None, "clean_up_tokenization_spaces": False, "model_max_length": 2048,
-        "added_tokens_decoder": {str(t["id"]): {k: t[k] for k in ("content", "lstrip", "normalized", "rstrip", "single_word", "special")}
-                                 for t in data["added_tokens"]},
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": False,
+        "bos_token": None,
+        "eos_token": render.IM_END,
+        "pad_token": render.PAD,
+        "unk_token": None,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 2048,
+        "added_tokens_decoder": {
+            str(t["id"]): {
+                k: t[k]
+                for k in ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+            }
+            for t in data["added_tokens"]
+        },
     }
     (args.out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 

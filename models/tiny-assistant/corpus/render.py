@@ -1,9 +1,13 @@
-"""Chat rendering for training: the same text as chat_template.jinja, as segments with a loss flag."""
+"""Chat rendering for training: the text of chat_template.jinja, turn by turn."""
+
 import json
 
 IM_START, IM_END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 TOOLS_HEAD = "You can call these tools:\n<tools>\n"
-TOOLS_TAIL = "</tools>\nTo call one, answer with <tool_call>\n{\"name\": ..., \"arguments\": {...}}\n</tool_call>"
+TOOLS_TAIL = (
+    "</tools>\nTo call one, answer with <tool_call>\n"
+    '{"name": ..., "arguments": {...}}\n</tool_call>'
+)
 
 
 def tool_line(tool):
@@ -20,7 +24,9 @@ def system_text(messages, tools):
 
 
 def segments(messages, tools=None):
-    """(role, content, letters) of each turn in order; the role `tool` is shown to the model as a user turn."""
+    """(role, content, letters) of each turn in order; the role `tool` is shown to the model as a
+    user turn.
+    """
     system = system_text(messages, tools)
     if system is not None:
         yield "system", system, False
@@ -34,5 +40,7 @@ def segments(messages, tools=None):
 
 
 def prompt_text(messages, tools=None):
-    turns = "".join(f"{IM_START}{role}\n{content}{IM_END}\n" for role, content, _ in segments(messages, tools))
+    turns = "".join(
+        f"{IM_START}{role}\n{content}{IM_END}\n" for role, content, _ in segments(messages, tools)
+    )
     return turns + f"{IM_START}assistant\n"

@@ -1,33 +1,85 @@
 """Phrase grammar: templates with alternatives, decoration, and gentle prompt noise.
 
-A template is plain text with `[a|b|]` alternatives (nesting allowed) and `{slot}` operands. Everything
-here works on template text only; operands are put in last, so noise can never damage a value.
+A template is plain text with `[a|b|]` alternatives (nesting allowed) and `{slot}` operands.
+Everything here works on template text only; operands are put in last, so noise can never damage a
+value.
 """
+
 import random
 import zlib
 from functools import lru_cache
 
 OPENERS = [
-    "Hi! ", "Hello, ", "Hey, ", "Hey! ", "Okay, ", "OK. ", "Please, ", "Quick question: ", "Question: ",
-    "One more: ", "Next, ", "Now ", "So, ", "Also, ", "Well, ", "Alright, ", "Assistant, ",
-    "I have a question. ", "Help me out: ", "I need some help. ", "A small task: ", "Here is a task. ",
-    "Can you help me? ", "Let me ask you something. ", "For my homework: ", "Another one: ", "Then, ",
-    "Excuse me, ", "Hi there. ", "Good day. ", "Let's try this: ", "I was wondering, ", "Dear assistant, ",
-    "Let's see. ", "Try this one. ", "Could you do this for me? ", "My friend wants to know: ",
+    "Hi! ",
+    "Hello, ",
+    "Hey, ",
+    "Hey! ",
+    "Okay, ",
+    "OK. ",
+    "Please, ",
+    "Quick question: ",
+    "Question: ",
+    "One more: ",
+    "Next, ",
+    "Now ",
+    "So, ",
+    "Also, ",
+    "Well, ",
+    "Alright, ",
+    "Assistant, ",
+    "I have a question. ",
+    "Help me out: ",
+    "I need some help. ",
+    "A small task: ",
+    "Here is a task. ",
+    "Can you help me? ",
+    "Let me ask you something. ",
+    "For my homework: ",
+    "Another one: ",
+    "Then, ",
+    "Excuse me, ",
+    "Hi there. ",
+    "Good day. ",
+    "Let's try this: ",
+    "I was wondering, ",
+    "Dear assistant, ",
+    "Let's see. ",
+    "Try this one. ",
+    "Could you do this for me? ",
+    "My friend wants to know: ",
 ]
 CLOSERS = [
-    " Please.", " Thanks!", " Thank you.", " Thanks in advance.", " Thank you very much.", " I am curious.",
-    " I would like to know.", " Take your time.", " That is all.", " I need it soon.", " It is for school.",
-    " Thanks a lot.", " Go ahead.", " I forgot.", " Cheers!", " I have to know this.", " Be careful.",
-    " I'm not sure.", " That would help me.", " Do it now, please.",
+    " Please.",
+    " Thanks!",
+    " Thank you.",
+    " Thanks in advance.",
+    " Thank you very much.",
+    " I am curious.",
+    " I would like to know.",
+    " Take your time.",
+    " That is all.",
+    " I need it soon.",
+    " It is for school.",
+    " Thanks a lot.",
+    " Go ahead.",
+    " I forgot.",
+    " Cheers!",
+    " I have to know this.",
+    " Be careful.",
+    " I'm not sure.",
+    " That would help me.",
+    " Do it now, please.",
 ]
 FILLER = set(
-    "a an the please can could would will you me i my i'm is it's what what's tell give show want need like to know "
-    "know let us so just now do does kindly this that here of for with find say help work out calculate "
+    "a an the please can could would will you me i my i'm is it's what what's tell give show "
+    "want need like to know "
+    "know let us so just now do does kindly this that here of for with find say help work out "
+    "calculate "
     "compute get make write quickly exactly then also have there".split()
 )
 INSERT = (
-    "just really maybe now kindly so um actually also here quickly then please simply again exactly "
+    "just really maybe now kindly so um actually also here quickly then please simply again "
+    "exactly "
     "today right well perhaps still okay actually gladly"
 ).split()
 
@@ -47,7 +99,9 @@ def held(key: str, modulus: int = 10) -> bool:
 
 @lru_cache(maxsize=None)
 def _parse(template: str):
-    """Template text -> list of parts; a part is a string or a list of alternatives (each a part list)."""
+    """Template text -> list of parts; a part is a string or a list of alternatives (each a part
+    list).
+    """
     pos = 0
 
     def sequence(stop: str):
@@ -99,15 +153,16 @@ def pick(rng: random.Random, items):
 def _typo(rng, word):
     i = 1 + int(rng.random() * (len(word) - 2))
     if rng.random() < 0.5:
-        return word[:i] + word[i + 1:]
-    return word[:i] + word[i + 1] + word[i] + word[i + 2:]
+        return word[:i] + word[i + 1 :]
+    return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
 
 
 def add_noise(rng: random.Random, text: str, random_words: bool) -> str:
     """One or two small edits of template words. Operands ({slot}) and key words stay as they are.
 
-    A heavier version of this (45 % of prompts, any word) taught JSON and memory to ignore wording but made
-    subtraction, counting and spelling lose the word that names the task, hence the FILLER list.
+    A heavier version of this (45 % of prompts, any word) taught JSON and memory to ignore wording
+    but made subtraction, counting and spelling lose the word that names the task, hence the
+    FILLER list.
     """
     words = text.split(" ")
     for _ in range(1 if rng.random() < 0.6 else 2):
@@ -116,7 +171,11 @@ def add_noise(rng: random.Random, text: str, random_words: bool) -> str:
         plain = "{" not in word and word.strip(".,!?:'\"").lower() in FILLER
         kind = rng.random()
         if kind < 0.30:
-            extra = pick(rng, _WORDS_FOR_NOISE) if random_words and rng.random() < 0.5 else pick(rng, INSERT)
+            extra = (
+                pick(rng, _WORDS_FOR_NOISE)
+                if random_words and rng.random() < 0.5
+                else pick(rng, INSERT)
+            )
             if i == 0 or "{" not in word:
                 words.insert(i, extra)
         elif kind < 0.55:
@@ -134,8 +193,13 @@ def quoted(text: str) -> bool:
     return '"{' in text or "'{" in text or "“{" in text
 
 
-def decorate(rng: random.Random, text: str, noise: bool = False, random_words: bool = False,
-             plain: float = 0.45) -> str:
+def decorate(
+    rng: random.Random,
+    text: str,
+    noise: bool = False,
+    random_words: bool = False,
+    plain: float = 0.45,
+) -> str:
     """Openers, closers, letter case and end punctuation around one template reading."""
     if noise and rng.random() < 0.25:
         text = add_noise(rng, text, random_words or quoted(text))
@@ -153,7 +217,11 @@ def decorate(rng: random.Random, text: str, noise: bool = False, random_words: b
     if rng.random() > plain:
         if rng.random() < 0.6:
             opener = pick(rng, OPENERS)
-            if opener.endswith((", ", ": ", "w ")) and rng.random() < 0.7 and not text.startswith(("I ", "I'")):
+            if (
+                opener.endswith((", ", ": ", "w "))
+                and rng.random() < 0.7
+                and not text.startswith(("I ", "I'"))
+            ):
                 text = text[:1].lower() + text[1:]
             text = opener + text
         if rng.random() < 0.45:
@@ -174,7 +242,8 @@ def fill(text: str, slots: dict) -> str:
 class Split:
     """Which part of the data is drawn: training, new values, or held-out phrasings.
 
-    `values` and `phrasings` both draw held-out values; only `phrasings` draws the held-out templates.
+    `values` and `phrasings` both draw held-out values; only `phrasings` draws the held-out
+    templates.
     """
 
     def __init__(self, name: str):

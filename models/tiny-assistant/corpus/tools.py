@@ -1,4 +1,5 @@
 """Tool calls: choose among the tools given, fill the arguments, and report a tool's result."""
+
 import json
 
 from .extract import fresh_word, value
@@ -6,7 +7,8 @@ from .text import decorate, expand, fill, held, pick
 from .tool_data import CURRENCIES, DISTRACTOR_TEXTS, GENERIC_ASK, GENERIC_HELD, TOOLS
 from .words import ROOMS
 
-VERBS = "get set make find send open check start stop add move read show load pick fix turn push pull sort".split()
+VERBS = """get set make find send open check start stop add move read show load pick fix turn push
+pull sort""".split()
 NUMERIC = {"minutes", "quantity", "price", "hour", "people", "x", "y"}
 
 
@@ -43,9 +45,18 @@ def made_up_name(rng, split):
 
 
 def _schema(name, description, properties):
-    return {"type": "function", "function": {
-        "name": name, "description": description,
-        "parameters": {"type": "object", "properties": properties, "required": list(properties)}}}
+    return {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": description,
+            "parameters": {
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+            },
+        },
+    }
 
 
 def known_tool(rng, split, tool, renamed):
@@ -90,15 +101,35 @@ def _offer(rng, split, schema, exclude, renamed):
 
 
 def call_text(name, arguments):
-    return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False) + "\n</tool_call>"
+    return (
+        "<tool_call>\n"
+        + json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+        + "\n</tool_call>"
+    )
 
 
 def _arguments_text(rng, arguments):
-    style = pick(rng, ["{k} {v}", "{k} {v}", "{k}={v}", "{k} = {v}", "{k}: {v}", "{k} set to {v}", "{k} as {v}", "{k} is {v}"])
+    style = pick(
+        rng,
+        [
+            "{k} {v}",
+            "{k} {v}",
+            "{k}={v}",
+            "{k} = {v}",
+            "{k}: {v}",
+            "{k} set to {v}",
+            "{k} as {v}",
+            "{k} is {v}",
+        ],
+    )
     parts = [style.replace("{k}", k).replace("{v}", str(v)) for k, v in arguments.items()]
     if rng.random() < 0.3:
         rng.shuffle(parts)
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + pick(rng, [" and ", ", "]) + parts[-1]
+    return (
+        parts[0]
+        if len(parts) == 1
+        else ", ".join(parts[:-1]) + pick(rng, [" and ", ", "]) + parts[-1]
+    )
 
 
 def _request_known(rng, split, renamed):
@@ -118,20 +149,44 @@ def _request_made_up(rng, split):
     function = schema["function"]
     arguments = {}
     for key, spec in function["parameters"]["properties"].items():
-        arguments[key] = rng.randrange(0, 1000) if spec["type"] == "integer" else fresh_word(rng, split)
+        arguments[key] = (
+            rng.randrange(0, 1000) if spec["type"] == "integer" else fresh_word(rng, split)
+        )
     template = expand(rng, pick(rng, split.templates(GENERIC_ASK, GENERIC_HELD)))
     template = decorate(rng, template, noise=split.train, plain=0.6)
-    return fill(template, {"tool": function["name"], "args": _arguments_text(rng, arguments)}), schema, arguments, None
+    return (
+        fill(template, {"tool": function["name"], "args": _arguments_text(rng, arguments)}),
+        schema,
+        arguments,
+        None,
+    )
 
 
 def _result_turns(rng, split, content):
     """After the call: a flat JSON result, and the answer that reports it."""
     result = {}
     while len(result) < rng.randrange(1, 4):
-        key = pick(rng, ["result", "status", "value", "temperature", "time", "sky", "message", "id", "total", fresh_word(rng, split)])
+        key = pick(
+            rng,
+            [
+                "result",
+                "status",
+                "value",
+                "temperature",
+                "time",
+                "sky",
+                "message",
+                "id",
+                "total",
+                fresh_word(rng, split),
+            ],
+        )
         result[key] = rng.randrange(0, 1000) if rng.random() < 0.5 else fresh_word(rng, split)
     answer = "Here is the result: " + ", ".join(f"{k} is {v}" for k, v in result.items()) + "."
-    return [{"role": "tool", "content": json.dumps(result)}, {"role": "assistant", "content": answer}]
+    return [
+        {"role": "tool", "content": json.dumps(result)},
+        {"role": "assistant", "content": answer},
+    ]
 
 
 def _example(rng, split, skill, request, renamed):
@@ -140,7 +195,11 @@ def _example(rng, split, skill, request, renamed):
     messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": content}]
     if rng.random() < 0.15:
         messages += _result_turns(rng, split, content)
-    return {"skill": skill, "messages": messages, "tools": _offer(rng, split, schema, tool, renamed)}
+    return {
+        "skill": skill,
+        "messages": messages,
+        "tools": _offer(rng, split, schema, tool, renamed),
+    }
 
 
 def tools(rng, split):
@@ -150,19 +209,27 @@ def tools(rng, split):
         function = schema["function"]
         if function["name"] not in [t["function"]["name"] for t in example["tools"]]:
             example["tools"].insert(rng.randrange(len(example["tools"]) + 1), schema)
-            example["messages"] += [{"role": "user", "content": prompt},
-                                    {"role": "assistant", "content": call_text(function["name"], arguments)}]
+            example["messages"] += [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": call_text(function["name"], arguments)},
+            ]
     return example
 
 
 def tools_unseen(rng, split):
-    """Tools under names never seen: a known purpose renamed, or a tool that only its schema describes."""
-    request = _request_known(rng, split, True) if rng.random() < 0.5 else _request_made_up(rng, split)
+    """Tools under names never seen: a known purpose renamed, or a tool that only its schema
+    describes.
+    """
+    request = (
+        _request_known(rng, split, True) if rng.random() < 0.5 else _request_made_up(rng, split)
+    )
     return _example(rng, split, "tools_unseen", request, True)
 
 
 def tools_not_needed(rng, split, other):
     """Another skill's chat with tools on offer that do not help: the answer stays the plain one."""
-    first = pick(rng, [t for t in TOOLS if t["names"][0] not in ("calculator", "search", "get_time")])
+    first = pick(
+        rng, [t for t in TOOLS if t["names"][0] not in ("calculator", "search", "get_time")]
+    )
     schema, _ = known_tool(rng, split, first, rng.random() < 0.4)
     return {**other, "tools": [schema]}
