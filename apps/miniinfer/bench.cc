@@ -67,7 +67,7 @@ Json machine_json(const LlmCore& core) {
   Json json;
   json["model"] = core.source().name;
   json["threads"] = core.plan().num_threads;
-  json["load_ms"] = kMs * core.load_times().total_s;
+  json["load_ms"] = kMs * core.load_seconds();
   json["peak_rss_bytes"] = memory.peak_resident_bytes;
   json["planned_bytes"] = core.plan().memory.total_bytes();
   return json;
@@ -96,7 +96,7 @@ void row(const std::string& label, const std::string& value) {
 void print_machine(const LlmCore& core) {
   constexpr double kMiB = 1 << 20;
   const ProcessMemory memory = process_memory();
-  row("load", fmt::format("{:.1f} ms", 1e3 * core.load_times().total_s));
+  row("load", fmt::format("{:.1f} ms", 1e3 * core.load_seconds()));
   row("peak RSS",
       fmt::format("{:.1f} MiB", static_cast<double>(memory.peak_resident_bytes) / kMiB));
   row("planned at most",

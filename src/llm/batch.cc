@@ -50,6 +50,8 @@ class BatchRun {
     std::optional<BatchItem> item = callbacks_.next();
     if (!item) return false;
     const uint64_t slot = next_slot_++;
+    // A tokenizer that does not load is the model's fault and ends the batch, not this request.
+    if (item->prompt.kind != Prompt::Kind::kTokens) core_.text();
     try {
       if (item->error) throw *item->error;
       LlmCore::Prepared prepared =

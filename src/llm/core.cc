@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <future>
 #include <utility>
 
 #include "base/check.h"
@@ -23,47 +22,42 @@ namespace {
 LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_(source) {
   require_supported_cpu();
   const Clock::time_point start = Clock::now();
-  const auto seconds = [](Clock::time_point since) {
-    return std::chrono::duration<double>(Clock::now() - since).count();
-  };
-  // A vocabulary of 150,000 tokens takes as long to read as 1 GB of weights to map: side by side.
-  std::future<TextSide> text = std::async(std::launch::async, [&] {
-    const Clock::time_point text_start = Clock::now();
-    TextSide side = load_text_side(source_, options.tokenizer, options.chat_template);
-    load_times_.text_s = seconds(text_start);
-    return side;
-  });
+  // A vocabulary of 150,000 tokens takes longer to read than 1 GB of weights to map. Nothing waits
+  // for it before text is needed, so that a prompt of tokens is computed meanwhile.
+  text_ = std::async(std::launch::async, [source, tokenizer = options.tokenizer,
+                                          chat_template = options.chat_template] {
+            return load_text_side(source, tokenizer, chat_template);
+          }).share();
   ModelDescription description = read_description(source_);
   config_ = std::move(description.config);
   generation_ = std::move(description.generation);
   const auto weights = open_weights(source_, config_, options.load_format, options.seed);
   plan_ = plan_engine(source_, config_, options, weights.get());
   std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype);
-  load_times_.model_s = seconds(start);
   engine_ =
       std::make_unique<Engine>(std::move(model), plan_.engine, ExecContext::cpu(plan_.num_threads));
-  text_ = text.get();
-  eos_token_ids_ = config_.eos_token_ids;
-  if (eos_token_ids_.empty() && text_.tokenizer && text_.tokenizer->eos_id())
-    eos_token_ids_.push_back(*text_.tokenizer->eos_id());
-  load_times_.total_s = seconds(start);
+  load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<int32_t> LlmCore::eos_token_ids() const {
+  if (!config_.eos_token_ids.empty()) return config_.eos_token_ids;
+  const auto& tokenizer = text().tokenizer;
+  if (tokenizer && tokenizer->eos_id()) return {*tokenizer->eos_id()};
+  return {};
 }
 
 std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
-  const TextSide& text = text_;
-  switch (prompt.kind) {
-    case Prompt::Kind::kTokens:
-      if (prompt.token_ids.empty()) reject("prompt_token_ids", "is empty");
-      return prompt.token_ids;
-    case Prompt::Kind::kText: {
-      if (!text.tokenizer)
-        reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
-      std::vector<int32_t> ids = text.tokenizer->encode(prompt.text, true);
-      if (ids.empty()) reject("prompt", "is empty");
-      return ids;
-    }
-    case Prompt::Kind::kMessages:
-      break;
+  if (prompt.kind == Prompt::Kind::kTokens) {
+    if (prompt.token_ids.empty()) reject("prompt_token_ids", "is empty");
+    return prompt.token_ids;
+  }
+  const TextSide& text = this->text();
+  if (prompt.kind == Prompt::Kind::kText) {
+    if (!text.tokenizer)
+      reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
+    std::vector<int32_t> ids = text.tokenizer->encode(prompt.text, true);
+    if (ids.empty()) reject("prompt", "is empty");
+    return ids;
   }
   if (!text.tokenizer) reject("messages", "the model has no tokenizer.json");
   if (!text.chat_template) reject("messages", "the model has no chat template");
@@ -99,19 +93,19 @@ LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
   }
   params.validate();
   check_context(request.prompt.size(), params.max_tokens);
-  if (!text_.tokenizer) {
-    if (!params.stop.empty()) reject("stop", "the model has no tokenizer.json");
-    if (!params.bad_words.empty()) reject("bad_words", "the model has no tokenizer.json");
-  } else {
-    request.bad_words = bad_word_tokens(*text_.tokenizer, params.bad_words);
+  if (!params.stop.empty() && !text().tokenizer) reject("stop", "the model has no tokenizer.json");
+  if (!params.bad_words.empty()) {
+    if (!text().tokenizer) reject("bad_words", "the model has no tokenizer.json");
+    request.bad_words = bad_word_tokens(*text().tokenizer, params.bad_words);
   }
-  request.eos_token_ids = eos_token_ids_;
+  request.eos_token_ids = eos_token_ids();
   request.priority = prompt.priority;
   request.cache_salt = prompt.cache_salt;
   if (prompt.timeout_s > 0)
     request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                           std::chrono::duration<double>(prompt.timeout_s));
-  RequestOutput output(request.prompt, text_.tokenizer, params, eos_token_ids_);
+  RequestOutput output(
+      request.prompt, [this] { return text().tokenizer; }, params, request.eos_token_ids);
   request.params = std::move(params);
   return {std::move(request), std::move(output)};
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,27 +41,25 @@ class LlmCore {
 
   const ModelSource& source() const { return source_; }
   const ModelConfig& config() const { return config_; }
-  const TextSide& text() const { return text_; }
+  // The tokenizer and template, which load beside the weights: waits for them. Throws the Error of
+  // their files.
+  const TextSide& text() const { return std::shared_future<TextSide>(text_).get(); }
   const EnginePlan& plan() const { return plan_; }
   Engine& engine() const { return *engine_; }
 
-  struct LoadTimes {
-    double text_s = 0;   // tokenizer and template, beside the weights
-    double model_s = 0;  // weights and network
-    double total_s = 0;
-  };
-  const LoadTimes& load_times() const { return load_times_; }
+  // Seconds until the engine took requests; the tokenizer may still have been loading.
+  double load_seconds() const { return load_seconds_; }
 
  private:
+  std::vector<int32_t> eos_token_ids() const;
   void check_context(size_t prompt_tokens, int max_tokens) const;
 
   ModelSource source_;
   ModelConfig config_;
   Json generation_;
-  TextSide text_;
-  std::vector<int32_t> eos_token_ids_;
+  std::shared_future<TextSide> text_;
   EnginePlan plan_;
-  LoadTimes load_times_;
+  double load_seconds_ = 0;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <span>
 
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #include "base/check.h"
@@ -53,6 +55,14 @@ std::vector<uint8_t> join_planes(const std::vector<uint8_t>& planes) {
   return bytes;
 }
 
+// The packed file is not needed again soon: its pages, clean and backed by the program's file, leave the resident set.
+void release_pages(std::span<const uint8_t> stored) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(stored.data()) + page - 1) & ~(page - 1);
+  const uintptr_t end = reinterpret_cast<uintptr_t>(stored.data() + stored.size()) & ~(page - 1);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 }  // namespace
 
 std::vector<std::string> embedded_files() {
@@ -68,6 +78,7 @@ std::vector<uint8_t> embedded_file(std::string_view name) {
     const size_t size =
         ZSTD_decompress(bytes.data(), bytes.size(), entry.stored.data(), entry.stored.size());
     MI_CHECK(size == bytes.size());
+    release_pages(entry.stored);
     return entry.planes == 2 ? join_planes(bytes) : bytes;
   }
   if (embedded_files().empty())

@@ -33,7 +33,9 @@ Prompt Prompt::from_messages(std::string messages_json, std::string tools_json,
 class LLM::Impl {
  public:
   Impl(const std::string& model, const LLMOptions& options)
-      : core(std::make_shared<LlmCore>(ModelSource::from_name(model), options)) {}
+      : core(std::make_shared<LlmCore>(ModelSource::from_name(model), options)) {
+    core->text();  // a constructed model is a whole one
+  }
   std::shared_ptr<LlmCore> core;
 };
 

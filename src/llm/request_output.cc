@@ -4,22 +4,26 @@
 
 namespace miniinfer {
 
-RequestOutput::RequestOutput(std::vector<int32_t> prompt_token_ids,
-                             std::shared_ptr<const Tokenizer> tokenizer,
+RequestOutput::RequestOutput(std::vector<int32_t> prompt_token_ids, TokenizerSource tokenizer,
                              const SamplingParams& params,
                              const std::vector<int32_t>& eos_token_ids)
-    : unfinished_(params.n) {
+    : tokenizer_(std::move(tokenizer)),
+      params_(params),
+      eos_token_ids_(eos_token_ids),
+      unfinished_(params.n) {
   result_.prompt_token_ids = std::move(prompt_token_ids);
   result_.outputs.resize(static_cast<size_t>(params.n));
-  sequences_.reserve(result_.outputs.size());
-  for (int i = 0; i < params.n; ++i) {
-    sequences_.emplace_back(i, tokenizer, params, eos_token_ids);
-    result_.outputs[static_cast<size_t>(i)].index = i;
-  }
+  for (int i = 0; i < params.n; ++i) result_.outputs[static_cast<size_t>(i)].index = i;
 }
 
 std::optional<StreamChunk> RequestOutput::take(EngineEvent&& event,
                                                std::optional<int>& cancel_index) {
+  if (sequences_.empty()) {
+    const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_();
+    sequences_.reserve(result_.outputs.size());
+    for (int i = 0; i < params_.n; ++i)
+      sequences_.emplace_back(i, tokenizer, params_, eos_token_ids_);
+  }
   SequenceOutput& sequence = sequences_.at(static_cast<size_t>(event.index));
   if (sequence.finished()) return std::nullopt;
   if (event.cached_prompt_tokens > 0 && result_.cached_tokens == 0)

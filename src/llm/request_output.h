@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/request.h"
@@ -13,7 +15,10 @@ namespace miniinfer {
 // thread at a time.
 class RequestOutput {
  public:
-  RequestOutput(std::vector<int32_t> prompt_token_ids, std::shared_ptr<const Tokenizer> tokenizer,
+  // `tokenizer` is asked when the first tokens come, and may wait for it to load or throw its
+  // Error.
+  using TokenizerSource = std::function<std::shared_ptr<const Tokenizer>()>;
+  RequestOutput(std::vector<int32_t> prompt_token_ids, TokenizerSource tokenizer,
                 const SamplingParams& params, const std::vector<int32_t>& eos_token_ids);
 
   // Nothing when the event's continuation had ended already. Sets `cancel_index` when the engine
@@ -29,7 +34,10 @@ class RequestOutput {
   const GenerateResult& result() const { return result_; }
 
  private:
-  std::vector<SequenceOutput> sequences_;
+  TokenizerSource tokenizer_;
+  SamplingParams params_;
+  std::vector<int32_t> eos_token_ids_;
+  std::vector<SequenceOutput> sequences_;  // of params_.n, once there is a tokenizer for them
   int unfinished_;
   GenerateResult result_;
 };

@@ -69,9 +69,11 @@ def test_ctrl_c_in_a_chat_stops_the_answer_only(miniinfer, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     chat = Terminal(miniinfer, "chat", "--ignore-eos", "--max-tokens", "1900", "--temperature", "1")
     chat.wait_for("> ")
+    time.sleep(0.3)  # the line editor shows its prompt before it takes the terminal over
     chat.type("hello\n")
     chat.wait_for("hello")
-    time.sleep(0.1)
+    chat.wait_for("\n")
+    chat.wait_for(" ")  # the answer has begun
     chat.type("\x03")
     chat.wait_for("> ")
     chat.type("/stats\n")
