@@ -7,6 +7,7 @@ mod ffi;
 mod ffi_template;
 mod ffi_tokenizer;
 mod load;
+mod model_file;
 mod pre_tokenize;
 mod python_json;
 mod template;

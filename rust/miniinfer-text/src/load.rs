@@ -1,6 +1,6 @@
 //! Reads tokenizer.json and tokenizer_config.json into the parts of a tokenizer, and checks what the library does not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
@@ -10,6 +10,8 @@ use tokenizers::{
 };
 
 use crate::failure::{Failure, Outcome};
+use crate::ffi::caught;
+use crate::model_file::{Ids, ModelFile};
 use crate::tokenizer_config::TokenizerConfig;
 
 pub struct Parts {
@@ -34,15 +36,34 @@ struct File {
     version: Option<String>,
     #[serde(default)]
     added_tokens: Vec<FileToken>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::normalizer")]
     normalizer: Option<NormalizerWrapper>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::pre_tokenizer")]
     pre_tokenizer: Option<PreTokenizerWrapper>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::post_processor")]
     post_processor: Option<PostProcessorWrapper>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::decoder")]
     decoder: Option<DecoderWrapper>,
-    model: ModelWrapper,
+    model: ModelFile,
+}
+
+/// Parts whose errors say which part it was.
+mod named {
+    use super::*;
+    use serde::de::{Deserializer, Error};
+
+    macro_rules! named {
+        ($field:ident, $kind:ty) => {
+            pub fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<$kind>, D::Error> {
+                Option::deserialize(deserializer)
+                    .map_err(|e| D::Error::custom(format!(concat!(stringify!($field), ": {}"), e)))
+            }
+        };
+    }
+    named!(normalizer, NormalizerWrapper);
+    named!(pre_tokenizer, PreTokenizerWrapper);
+    named!(post_processor, PostProcessorWrapper);
+    named!(decoder, DecoderWrapper);
 }
 
 #[derive(Deserialize)]
@@ -54,19 +75,23 @@ struct FileToken {
 
 impl Loaded {
     pub fn read(json: &[u8], config: &[u8]) -> Outcome<Self> {
+        // The library panics on some contradictions in a file.
+        caught(|| Self::read_unguarded(json, config)).unwrap_or_else(|panic| Err(corrupt(panic)))
+    }
+
+    fn read_unguarded(json: &[u8], config: &[u8]) -> Outcome<Self> {
         let file: File = serde_json::from_slice(json).map_err(corrupt)?;
         if file.version.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Failure::unsupported("tokenizer.json: version: only 1.0 is known"));
         }
         let config = TokenizerConfig::parse(config)?;
-        let mut ids: HashMap<u32, String> = HashMap::new();
-        let mut max_id = check_model(&file.model, &mut ids)?;
-        check_added(&file.added_tokens, &file.model, &ids)?;
+        let ModelFile { model, mut max_id, ids } = file.model;
+        check_added(&file.added_tokens, &model, &ids)?;
 
         let tokens = all_added_tokens(&file.added_tokens, &config);
         let build = || -> tokenizers::Result<AddedVocabulary> {
             let mut added = AddedVocabulary::new();
-            added.add_tokens(tokens.iter().cloned(), &file.model, file.normalizer.as_ref())?;
+            added.add_tokens(tokens.iter().cloned(), &model, file.normalizer.as_ref())?;
             Ok(added)
         };
         let added = build().map_err(corrupt)?;
@@ -76,13 +101,13 @@ impl Loaded {
 
         let post_processor = match file.post_processor {
             Some(processor) if config.add_bos.is_none() && config.add_eos.is_none() => Some(processor),
-            _ => template_post_processor(&config, &added, &file.model)?,
+            _ => template_post_processor(&config, &added, &model)?,
         };
         Ok(Self {
             parts: Parts {
                 normalizer: file.normalizer,
                 pre_tokenizer: file.pre_tokenizer,
-                model: file.model,
+                model,
                 post_processor,
                 decoder: file.decoder,
                 added,
@@ -98,33 +123,22 @@ fn corrupt(reason: impl std::fmt::Display) -> Failure {
     Failure::corrupt(format!("tokenizer.json: {reason}"))
 }
 
-fn check_model(model: &ModelWrapper, ids: &mut HashMap<u32, String>) -> Outcome<Option<u32>> {
-    let vocab = model.get_vocab();
-    let max_id = vocab.values().max().copied();
-    for (token, id) in vocab {
-        if let Some(other) = ids.insert(id, token.clone()) {
-            return Err(corrupt(format!("model.vocab: '{token}' and '{other}' have the same id {id}")));
-        }
-    }
-    Ok(max_id)
-}
-
-fn check_added(tokens: &[FileToken], model: &ModelWrapper, ids: &HashMap<u32, String>) -> Outcome<()> {
+/// An added token has its own id, or the one that the model's vocabulary gives it.
+fn check_added(tokens: &[FileToken], model: &ModelWrapper, ids: &Ids) -> Outcome<()> {
     let mut seen: HashSet<u32> = HashSet::new();
-    for entry in tokens {
-        let content = &entry.token.content;
-        if !seen.insert(entry.id) {
-            return Err(corrupt(format!("added_tokens: id {} is given twice", entry.id)));
+    for FileToken { id, token } in tokens {
+        let content = &token.content;
+        if !seen.insert(*id) {
+            return Err(corrupt(format!("added_tokens: the id {id} is given to two tokens")));
         }
-        if let Some(other) = ids.get(&entry.id).filter(|other| *other != content) {
-            return Err(corrupt(format!(
-                "added_tokens: '{content}' has id {}, which model.vocab gives to '{other}'",
-                entry.id
-            )));
-        }
-        let known = model.token_to_id(content);
-        if known.is_some_and(|id| id != entry.id) {
-            return Err(corrupt(format!("added_tokens: '{content}' has id {} and another in model.vocab", entry.id)));
+        match model.token_to_id(content) {
+            Some(known) if known != *id => {
+                return Err(corrupt(format!("added_tokens: '{content}' has the id {id}, and {known} in model.vocab")));
+            }
+            None if ids.contains(*id) => {
+                return Err(corrupt(format!("added_tokens: '{content}' has the id {id} of another token in model.vocab")));
+            }
+            _ => {}
         }
     }
     Ok(())
