@@ -27,7 +27,7 @@ class RandomSchedule {
     int64_t steps_left = 0;
     while (arrivals > 0 || !scheduler_.idle()) {
       for (; arrivals > 0 && below(3) == 0; --arrivals) steps_left += submit();
-      if (below(16) == 0) cancel_one();
+      if (below(12) == 0) cancel_one();
       if (std::string error = one_step(); !error.empty()) return error;
       now_ += milliseconds(1);
       if (!scheduler_.idle() && --steps_left < 0) return "no progress";
@@ -35,11 +35,12 @@ class RandomSchedule {
     return check_ends();
   }
 
-  int64_t preemptions() const { return preemptions_; }
-  int64_t cancelled_preempted() const { return cancelled_preempted_; }
-  int64_t prefix_hits() const { return prefix_hits_; }
-  int64_t expired() const { return expired_; }
-  int64_t protected_sequences() const { return protected_; }
+  struct Tally {
+    int64_t cancelled_queued = 0, cancelled_prefill = 0, cancelled_decode = 0;
+    int64_t cancelled_preempted = 0;
+    int64_t preempted = 0, preempted_to_the_limit = 0, expired = 0, prefix_hits = 0;
+  };
+  const Tally& tally() const { return tally_; }
 
  private:
   static constexpr int kVocab = 6;
@@ -95,12 +96,28 @@ class RandomSchedule {
 
   End& end_of(const Sequence& s) { return requests_[s.request->id - 1].ends[s.index]; }
 
+  static bool is_preempted(const Sequence& s) {
+    return s.state == SequenceState::kWaiting && s.preemptions > 0;
+  }
+
+  // Any sequence, a preempted one rather than others: they are rare.
   void cancel_one() {
-    if (requests_.empty()) return;
-    Submitted& entry = requests_[below(static_cast<int>(requests_.size()))];
-    Sequence& s = entry.request->sequences[below(static_cast<int>(entry.ends.size()))];
-    if (s.state == SequenceState::kFinished) return;
-    if (s.state == SequenceState::kWaiting && s.preemptions > 0) ++cancelled_preempted_;
+    std::vector<Sequence*> open, preempted;
+    for (const Submitted& entry : requests_)
+      for (Sequence& s : entry.request->sequences) {
+        if (s.state != SequenceState::kFinished) open.push_back(&s);
+        if (is_preempted(s)) preempted.push_back(&s);
+      }
+    const std::vector<Sequence*>& from = preempted.empty() || below(2) == 0 ? open : preempted;
+    if (from.empty()) return;
+    Sequence& s = *from[below(static_cast<int>(from.size()))];
+    if (is_preempted(s)) {
+      ++tally_.cancelled_preempted;
+    } else if (s.state != SequenceState::kRunning) {
+      ++tally_.cancelled_queued;
+    } else {
+      ++(s.num_computed < s.num_prompt_tokens ? tally_.cancelled_prefill : tally_.cancelled_decode);
+    }
     scheduler_.finish(s);
     end_of(s) = End::kCancelled;
   }
@@ -110,7 +127,7 @@ class RandomSchedule {
     for (Sequence* s : plan.expired) {
       if (end_of(*s) != End::kNone) return "a sequence ended twice";
       end_of(*s) = End::kExpired;
-      ++expired_;
+      ++tally_.expired;
     }
     if (std::string error = check_plan(plan); !error.empty()) return error;
     std::vector<StepResult> results(plan.items.size());
@@ -157,8 +174,8 @@ class RandomSchedule {
   std::string check_ends() {
     for (const Submitted& entry : requests_) {
       for (const Sequence& s : entry.request->sequences) {
-        preemptions_ += s.preemptions;
-        protected_ += s.preemptions == Scheduler::kMaxPreemptions;
+        tally_.preempted += s.preemptions;
+        tally_.preempted_to_the_limit += s.preemptions == Scheduler::kMaxPreemptions;
         const End end = entry.ends[s.index];
         if (end == End::kNone) return "a sequence never ended";
         if (end != End::kNormal) continue;
@@ -170,7 +187,7 @@ class RandomSchedule {
     }
     EngineStats stats;
     scheduler_.report(stats);
-    prefix_hits_ = stats.prefix_hits;
+    tally_.prefix_hits = stats.prefix_hits;
     if (stats.blocks_in_use != 0 || stats.waiting != 0 || stats.running != 0)
       return "something is still held";
     return "";
@@ -182,15 +199,36 @@ class RandomSchedule {
   SimulatedModel model_;
   std::vector<Submitted> requests_;
   Clock::time_point now_{};
-  int64_t protected_ = 0;  // preempted as often as is allowed
-  int64_t preemptions_ = 0, cancelled_preempted_ = 0, prefix_hits_ = 0, expired_ = 0;
+  Tally tally_;
 };
+
+using Tally = RandomSchedule::Tally;
+struct TallyField {
+  const char* name;
+  int64_t Tally::* field;
+  int64_t at_least;
+};
+constexpr TallyField kTallyFields[] = {
+    {"cancelled while queued", &Tally::cancelled_queued, 1000},
+    {"cancelled in prefill", &Tally::cancelled_prefill, 1000},
+    {"cancelled while decoding", &Tally::cancelled_decode, 1000},
+    {"cancelled while preempted", &Tally::cancelled_preempted, 1000},
+    {"preempted", &Tally::preempted, 1000},
+    {"preempted to the limit", &Tally::preempted_to_the_limit, 100},
+    {"expired", &Tally::expired, 1000},
+    {"prefix hits", &Tally::prefix_hits, 1000},
+};
+
+Tally& operator+=(Tally& a, const Tally& b) {
+  for (const auto& [name, field, at_least] : kTallyFields) a.*field += b.*field;
+  return a;
+}
 
 TEST(Scheduler, AHundredThousandRandomSchedulesKeepEveryInvariant) {
   const uint64_t seed = std::random_device{}();
   constexpr int kThreads = 2, kSchedules = 100'000;
   std::string failures[kThreads];
-  std::array<int64_t, 5> seen[kThreads] = {};
+  RandomSchedule::Tally tallies[kThreads];
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t)
     threads.emplace_back([&, t] {
@@ -198,19 +236,15 @@ TEST(Scheduler, AHundredThousandRandomSchedulesKeepEveryInvariant) {
         RandomSchedule schedule(seed + static_cast<uint64_t>(i));
         failures[t] = schedule.run();
         if (!failures[t].empty()) failures[t] += " (seed " + std::to_string(seed + i) + ")";
-        seen[t][0] += schedule.preemptions();
-        seen[t][1] += schedule.cancelled_preempted();
-        seen[t][2] += schedule.prefix_hits();
-        seen[t][3] += schedule.expired();
-        seen[t][4] += schedule.protected_sequences();
+        tallies[t] += schedule.tally();
       }
     });
   for (std::thread& thread : threads) thread.join();
   for (const std::string& failure : failures) EXPECT_EQ(failure, "");
   // The schedules are worth something only if they reach these states.
-  for (int what = 0; what < 5; ++what) {
-    EXPECT_GT(seen[0][what] + seen[1][what], 100) << what;
-  }
+  tallies[0] += tallies[1];
+  for (const auto& [name, field, at_least] : kTallyFields)
+    EXPECT_GE(tallies[0].*field, at_least) << name;
 }
 
 struct Served {

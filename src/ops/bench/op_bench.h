@@ -37,5 +37,6 @@ OpCases kv_write_bench_cases();
 OpCases norm_bench_cases();
 OpCases softmax_bench_cases();
 OpCases elementwise_bench_cases();
+OpCases sampling_bench_cases();
 
 }  // namespace miniinfer
