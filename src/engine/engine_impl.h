@@ -31,23 +31,28 @@ class Engine::Impl {
   const EngineConfig& config() const { return config_; }
 
  private:
+  using RequestMap = std::unordered_map<RequestId, std::unique_ptr<Request>>;
   static constexpr RequestId kAllRequests = 0;  // in cancels_; real ids begin at 1
 
   // Any thread.
   void validate(const EngineRequest& input) const;
   void require_open() const;  // under mutex_
+  RequestMap::node_type prepare(RequestId id, EngineRequest input, EventSink sink) const;
 
   // The engine's thread.
   void loop();
   bool take_inbox();
-  void handle_cancels();
+  void begin(Request& request, Clock::time_point now);
+  void handle_cancels(std::vector<std::pair<RequestId, int>>& cancels);
   void step();
   void run_step(StepPlan& plan);
   void fail_step(const Error& error);
   void emit_step(const StepPlan& plan);
+  void emit_item(const StepPlan::Item& item, StepResult& result, SampledItem& sampled);
   void end(Sequence& sequence, FinishReason reason, const std::optional<Error>& error);
   void emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error);
-  void end_all(FinishReason reason, const std::optional<Error>& error);
+  void end_all(FinishReason reason, const std::optional<Error>& error,
+               const Error* in_step = nullptr);
   void deliver(Sequence& sequence, EngineEvent&& event);
   void count_end(FinishReason reason);
   void publish();
@@ -57,9 +62,9 @@ class Engine::Impl {
 
   // Shared between threads, under mutex_.
   mutable std::mutex mutex_;
-  std::condition_variable wake_;     // the engine's thread waits for work
-  std::condition_variable drained_;  // in_flight_ became 0
-  std::vector<std::unique_ptr<Request>> inbox_;
+  std::condition_variable wake_;              // the engine's thread waits for work
+  std::condition_variable drained_;           // in_flight_ became 0
+  std::vector<RequestMap::node_type> inbox_;  // the submitter allocates, the loop only links
   std::vector<std::pair<RequestId, int>> cancels_;
   int64_t waiting_ = 0;    // requests in the scheduler's queue, as of the last step
   int64_t in_flight_ = 0;  // accepted and not ended
@@ -73,8 +78,8 @@ class Engine::Impl {
   ModelRunner runner_;
   Sampler sampler_;
   std::vector<StepResult> results_;
-  std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
-  std::vector<std::unique_ptr<Request>> arrivals_;        // swapped with inbox_
+  RequestMap requests_;
+  std::vector<RequestMap::node_type> arrivals_;           // swapped with inbox_
   std::vector<std::pair<RequestId, int>> taken_cancels_;  // swapped with cancels_
   std::vector<std::pair<RequestId, int>> faulty_sinks_;   // sequences to cancel: their sink threw
   EngineStats counters_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <new>
 
 #include "base/check.h"
 #include "engine/engine_impl.h"
@@ -14,11 +15,16 @@ Error failed_engine() {
   return {ErrorCode::kUnavailable, "the engine has failed"};
 }
 
+Error out_of_memory() {
+  return {ErrorCode::kResourceExhausted, "out of memory"};
+}
+
 }  // namespace
 
 void Engine::Impl::loop() {
   while (take_inbox()) {
-    handle_cancels();
+    handle_cancels(taken_cancels_);
+    handle_cancels(faulty_sinks_);
     if (healthy_) {
       step();
     } else {
@@ -44,20 +50,27 @@ bool Engine::Impl::take_inbox() {
     if (stopping_ && arrivals_.empty()) return false;
   }
   const Clock::time_point now = Clock::now();
-  for (std::unique_ptr<Request>& request : arrivals_) {
-    Request& entry = *request;
-    requests_.emplace(entry.id, std::move(request));
-    counters_.prompt_tokens += entry.sequences[0].num_prompt_tokens;
-    scheduler_.submit(entry, now);
-  }
+  for (RequestMap::node_type& node : arrivals_)
+    begin(*requests_.insert(std::move(node)).position->second, now);
   arrivals_.clear();
   return true;
 }
 
-void Engine::Impl::handle_cancels() {
-  taken_cancels_.insert(taken_cancels_.end(), faulty_sinks_.begin(), faulty_sinks_.end());
-  faulty_sinks_.clear();
-  for (const auto& [id, index] : taken_cancels_) {
+void Engine::Impl::begin(Request& request, Clock::time_point now) {
+  counters_.prompt_tokens += request.sequences[0].num_prompt_tokens;
+  try {
+    scheduler_.submit(request, now);
+  } catch (const std::bad_alloc&) {
+    request.unfinished = 0;  // the scheduler does not know it
+    for (size_t i = request.sequences.size(); i-- > 0;) {
+      request.sequences[i].state = SequenceState::kFinished;
+      emit_end(request.sequences[i], FinishReason::kError, out_of_memory());
+    }
+  }
+}
+
+void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancels) {
+  for (const auto& [id, index] : cancels) {
     if (id == kAllRequests) {
       end_all(FinishReason::kCancelled, std::nullopt);
       continue;
@@ -70,7 +83,7 @@ void Engine::Impl::handle_cancels() {
       if (index == -1 || index == i)
         end(entry->second->sequences[i], FinishReason::kCancelled, std::nullopt);
   }
-  taken_cancels_.clear();
+  cancels.clear();
 }
 
 void Engine::Impl::step() {
@@ -111,39 +124,37 @@ void Engine::Impl::fail_step(const Error& error) {
     std::lock_guard lock(mutex_);
     unhealthy_ = true;
   }
-  std::vector<Sequence*> in_step;
-  for (auto& [id, request] : requests_)
-    for (Sequence& sequence : request->sequences)
-      if (sequence.planned) in_step.push_back(&sequence);
-  for (Sequence* sequence : in_step) end(*sequence, FinishReason::kError, error);
-  end_all(FinishReason::kError, failed_engine());
+  end_all(FinishReason::kError, failed_engine(), &error);
 }
 
 void Engine::Impl::emit_step(const StepPlan& plan) {
   for (size_t i = 0; i < plan.items.size(); ++i) {
-    const StepPlan::Item& item = plan.items[i];
-    Sequence& s = *item.sequence;
-    StepResult& result = results_[i];
-    SampledItem& sampled = sampler_.items()[i];
-    if (result.finish == FinishReason::kError) {
-      emit_end(s, FinishReason::kError, std::move(sampled.error));
-      continue;
+    try {
+      emit_item(plan.items[i], results_[i], sampler_.items()[i]);
+    } catch (const std::bad_alloc&) {
+      end(*plan.items[i].sequence, FinishReason::kError, out_of_memory());
     }
-    if (!item.samples) continue;
-    ++counters_.generated_tokens;
-    EngineEvent event;
-    event.index = s.index;
-    event.token_ids.push_back(result.token_id);
-    if (sampled.logprob) event.logprobs.push_back(std::move(*sampled.logprob));
-    if (s.num_output_tokens() == 1) {
-      event.cached_prompt_tokens = static_cast<int32_t>(s.num_cached_prompt_tokens);
-      event.prompt_logprobs = std::move(s.sampling->prompt_logprobs);
-      const bool scored = s.request->input.params.prompt_logprobs && s.index == 0;
-      if (scored && event.prompt_logprobs.empty()) event.prompt_logprobs.emplace_back();
-    }
-    event.finish_reason = result.finish;
-    deliver(s, std::move(event));
   }
+}
+
+void Engine::Impl::emit_item(const StepPlan::Item& item, StepResult& result, SampledItem& sampled) {
+  Sequence& s = *item.sequence;
+  if (result.finish == FinishReason::kError)
+    return emit_end(s, FinishReason::kError, std::move(sampled.error));
+  if (!item.samples) return;
+  ++counters_.generated_tokens;
+  EngineEvent event;
+  event.index = s.index;
+  event.token_ids.push_back(result.token_id);
+  if (sampled.logprob) event.logprobs.push_back(std::move(*sampled.logprob));
+  if (s.num_output_tokens() == 1) {
+    event.cached_prompt_tokens = static_cast<int32_t>(s.num_cached_prompt_tokens);
+    event.prompt_logprobs = std::move(s.sampling->prompt_logprobs);
+    const bool scored = s.request->input.params.prompt_logprobs && s.index == 0;
+    if (scored && event.prompt_logprobs.empty()) event.prompt_logprobs.emplace_back();
+  }
+  event.finish_reason = result.finish;
+  deliver(s, std::move(event));
 }
 
 // Ends a sequence from outside of a step.
@@ -202,12 +213,19 @@ void Engine::Impl::count_end(FinishReason reason) {
   }
 }
 
-void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& error) {
-  std::vector<Sequence*> open;
-  for (auto& [id, request] : requests_)
-    for (Sequence& sequence : request->sequences)
-      if (sequence.sampling) open.push_back(&sequence);
-  for (Sequence* sequence : open) end(*sequence, reason, error);
+// Sequences of the step in flight get `in_step` when it is given. A request vanishes with its last
+// end, hence the lookups.
+void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& error,
+                           const Error* in_step) {
+  while (!requests_.empty()) {
+    Request& request = *requests_.begin()->second;
+    const RequestId id = request.id;
+    const size_t count = request.sequences.size();
+    for (size_t i = 0; i < count && requests_.contains(id); ++i) {
+      Sequence& sequence = request.sequences[i];
+      end(sequence, reason, sequence.planned && in_step ? std::optional(*in_step) : error);
+    }
+  }
 }
 
 void Engine::Impl::publish() {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <new>
 
 #include "base/check.h"
 #include "engine/engine_impl.h"
@@ -41,6 +42,9 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model, const EngineConfig& confi
       runner_(model_, config_, context_),
       sampler_(model_->config().vocab_size, config_),
       results_(config_.max_num_seqs) {
+  // Beyond the queue there are requests that run or were preempted. Full buckets would only grow.
+  requests_.reserve(config_.max_queued_requests + 2 * int64_t{config_.max_num_seqs});
+  faulty_sinks_.reserve(config_.max_num_seqs);
   counters_.last_step = Clock::now();
   publish();
   thread_ = std::thread([this] { loop(); });
@@ -97,6 +101,22 @@ RequestId Engine::Impl::submit(EngineRequest input, EventSink sink) {
     id = next_id_++;
   }
   validate(input);
+  RequestMap::node_type node;
+  try {
+    node = prepare(id, std::move(input), std::move(sink));
+    std::lock_guard lock(mutex_);
+    require_open();
+    inbox_.push_back(std::move(node));
+    ++in_flight_;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kResourceExhausted, "there is no memory for the request");
+  }
+  wake_.notify_one();
+  return id;
+}
+
+Engine::Impl::RequestMap::node_type Engine::Impl::prepare(RequestId id, EngineRequest input,
+                                                          EventSink sink) const {
   const int64_t vocab = model_->config().vocab_size;
   std::erase_if(input.eos_token_ids, [&](int32_t token) { return token < 0 || token >= vocab; });
   auto request =
@@ -104,14 +124,8 @@ RequestId Engine::Impl::submit(EngineRequest input, EventSink sink) {
   set_prefix_sharing(model_->config(), *request);
   for (Sequence& sequence : request->sequences)
     sequence.sampling = std::make_unique<SamplingState>(sequence, config_.seed, vocab);
-  {
-    std::lock_guard lock(mutex_);
-    require_open();
-    inbox_.push_back(std::move(request));
-    ++in_flight_;
-  }
-  wake_.notify_one();
-  return id;
+  RequestMap one;
+  return one.extract(one.emplace(id, std::move(request)).first);
 }
 
 void Engine::Impl::cancel(RequestId id, int index) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -10,6 +11,7 @@ namespace miniinfer {
 namespace {
 
 constexpr int kMaxTop = 20;
+constexpr const char* kNotFinite = "the model computed a logit that is not a finite number";
 
 bool wants_sampling_row(const StepPlan::Item& item, const StepResult& result) {
   return item.samples && result.finish != FinishReason::kError;
@@ -45,6 +47,20 @@ void Sampler::fail(int32_t index, StepResult& result, Error error) {
   items_[index].error = std::move(error);
 }
 
+// Runs fn; what it throws ends the item.
+template <typename F>
+void Sampler::guarded(int32_t index, StepResult& result, F&& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    fail(index, result, error);
+  } catch (const std::bad_alloc&) {
+    fail(index, result, Error(ErrorCode::kResourceExhausted, "out of memory"));
+  } catch (const std::exception& error) {
+    fail(index, result, Error(ErrorCode::kInternal, error.what()));
+  }
+}
+
 void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
                      std::span<StepResult> results) {
   rows_.clear();
@@ -53,13 +69,7 @@ void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView
     items_[i].error.reset();
     items_[i].logprob.reset();
     results[i] = {};
-    try {
-      if (plan.items[i].samples) add_row(plan.items[i], i);
-    } catch (const Error& error) {
-      fail(i, results[i], error);
-    } catch (const std::exception& error) {
-      fail(i, results[i], Error(ErrorCode::kInternal, error.what()));
-    }
+    if (plan.items[i].samples) guarded(i, results[i], [&] { add_row(plan.items[i], i); });
   }
   draw(context, plan, logits, results);
   score(context, plan, logits, results);
@@ -105,8 +115,7 @@ void Sampler::draw(ExecContext& context, const StepPlan& plan, ConstTensorView l
   for (size_t r = 0; r < rows_.size(); ++r) {
     const int32_t index = row_items_[r];
     if (token_ids[r] == kLogitsNotFinite) {
-      fail(index, results[index],
-           Error(ErrorCode::kInternal, "the model computed a logit that is not a finite number"));
+      fail(index, results[index], Error(ErrorCode::kInternal, kNotFinite));
     } else if (token_ids[r] == kNothingAllowed) {
       fail(index, results[index],
            Error(ErrorCode::kInvalidArgument,
@@ -121,14 +130,10 @@ void Sampler::accept(const StepPlan::Item& item, int32_t index, int32_t token_id
                      StepResult& result) {
   SamplingState& state = *item.sequence->sampling;
   result.token_id = token_id;
-  try {
+  guarded(index, result, [&] {
     state.count(token_id);
     if (state.mask && !state.mask->accept(token_id)) result.finish = FinishReason::kStop;
-  } catch (const Error& error) {
-    fail(index, result, error);
-  } catch (const std::exception& error) {
-    fail(index, result, Error(ErrorCode::kInternal, error.what()));
-  }
+  });
 }
 
 void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
@@ -137,7 +142,7 @@ void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView 
   logprob_uses_.clear();
   top_ = 0;
   for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i)
-    add_logprob_rows(plan.items[i], i, results[i]);
+    guarded(i, results[i], [&] { add_logprob_rows(plan.items[i], i, results[i]); });
   if (logprob_rows_.empty()) return;
 
   top_ = static_cast<int>(std::min<int64_t>(top_, vocab_));
@@ -150,17 +155,19 @@ void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView 
                            {top_logprobs_.data(), tops}});
   for (size_t r = 0; r < count; ++r) {
     const auto [index, prompt] = logprob_uses_[r];
-    const Sequence& s = *plan.items[index].sequence;
-    const SamplingParams& params = s.request->input.params;
-    if (std::isnan(logprobs_[r])) {
-      fail(index, results[index],
-           Error(ErrorCode::kInternal, "the model computed a logit that is not a finite number"));
-    } else if (prompt) {
-      s.sampling->prompt_logprobs.push_back(
-          logprob_of(static_cast<int64_t>(r), *params.prompt_logprobs));
-    } else {
-      items_[index].logprob = logprob_of(static_cast<int64_t>(r), *params.logprobs);
-    }
+    guarded(index, results[index], [&, index = index, prompt = prompt] {
+      take_logprob(plan.items[index], index, r, prompt);
+    });
+  }
+}
+
+void Sampler::take_logprob(const StepPlan::Item& item, int32_t index, size_t row, bool prompt) {
+  const SamplingParams& params = item.sequence->request->input.params;
+  if (std::isnan(logprobs_[row])) throw Error(ErrorCode::kInternal, kNotFinite);
+  if (prompt) {
+    item.sequence->sampling->prompt_logprobs.push_back(logprob_of(row, *params.prompt_logprobs));
+  } else {
+    items_[index].logprob = logprob_of(row, *params.logprobs);
   }
 }
 
@@ -189,7 +196,7 @@ void Sampler::add_logprob_rows(const StepPlan::Item& item, int32_t index,
   }
 }
 
-TokenLogprob Sampler::logprob_of(int64_t row, int top) const {
+TokenLogprob Sampler::logprob_of(size_t row, int top) const {
   TokenLogprob result{logprob_rows_[row].token_id, logprobs_[row], {}};
   top = std::min(top, top_);
   result.top.reserve(top);

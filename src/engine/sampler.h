@@ -44,7 +44,10 @@ class Sampler {
   void score(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
              std::span<StepResult> results);
   void add_logprob_rows(const StepPlan::Item& item, int32_t index, const StepResult& result);
-  TokenLogprob logprob_of(int64_t row, int top) const;
+  void take_logprob(const StepPlan::Item& item, int32_t index, size_t row, bool prompt);
+  TokenLogprob logprob_of(size_t row, int top) const;
+  template <typename F>
+  void guarded(int32_t index, StepResult& result, F&& fn);
   void fail(int32_t index, StepResult& result, Error error);
 
   int64_t vocab_;

@@ -26,6 +26,7 @@ Scheduler::Scheduler(const EngineConfig& config)
   MI_CHECK(config.max_num_seqs >= 1 && config.max_num_batched_tokens >= 1);
   running_.reserve(config.max_num_seqs);
   plan_.items.reserve(config.max_num_seqs);
+  match_.reserve(std::min(config.num_blocks, blocks_for(config.max_model_len)));
 }
 
 int64_t Scheduler::max_logit_rows(const EngineConfig& config) {
@@ -48,6 +49,10 @@ void Scheduler::submit(Request& request, Clock::time_point now) {
     request.root_key = "request " + std::to_string(request.id);
     if (request.sequences.size() == 1) request.cacheable_tokens = 0;
   }
+  if (request.input.deadline) {
+    deadlines_.reserve(deadlines_.size() + request.sequences.size());
+    plan_.expired.reserve(deadlines_.capacity());
+  }
   request.root = tree_.open_root(request.root_key);
   if (request.input.deadline) {
     for (Sequence& sequence : request.sequences) deadlines_.push_back(&sequence);
@@ -59,7 +64,11 @@ void Scheduler::submit(Request& request, Clock::time_point now) {
 
 void Scheduler::enqueue(Sequence& sequence) {
   sequence.state = SequenceState::kWaiting;
-  waiting_.insert(&sequence);
+  waiting_.insert(std::move(sequence.queue_node));
+}
+
+void Scheduler::dequeue(Sequence& sequence) {
+  sequence.queue_node = waiting_.extract(&sequence);
 }
 
 void Scheduler::fork(Request& request) {
@@ -101,7 +110,7 @@ void Scheduler::finish(Sequence& sequence) {
     case SequenceState::kHeld:
       break;
     case SequenceState::kWaiting:
-      waiting_.erase(&sequence);
+      dequeue(sequence);
       break;
     case SequenceState::kRunning:
       std::erase(running_, &sequence);
@@ -195,7 +204,7 @@ int64_t Scheduler::reserve(Sequence& sequence, int64_t tokens) {
 bool Scheduler::preempt_one_younger_than(const Sequence& sequence) {
   for (size_t i = running_.size(); i-- > 0;) {
     Sequence& victim = *running_[i];
-    if (!runs_before(sequence, victim)) return false;
+    if (!RunsBefore()(&sequence, &victim)) return false;
     if (victim.guaranteed || victim.planned) continue;
     running_.erase(running_.begin() + static_cast<int64_t>(i));
     release_blocks(victim);
@@ -255,7 +264,7 @@ bool Scheduler::try_admit(Sequence& s) {
   }
 
   blocked_ = nullptr;
-  waiting_.erase(&s);
+  dequeue(s);
   running_.insert(std::upper_bound(running_.begin(), running_.end(), &s, RunsBefore{}), &s);
   s.state = SequenceState::kRunning;
   for (const BlockId block : match_) {

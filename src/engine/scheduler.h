@@ -62,6 +62,7 @@ class Scheduler {
   // Whether a sequence of that many tokens can run when it has the pool to itself.
   static bool fits(const EngineConfig& config, int64_t total_tokens);
 
+  // The only call that takes memory, but for nothing when it throws.
   void submit(Request& request, Clock::time_point now);
   // Ends a sequence in whatever state it is and releases what it holds. Not between plan() and
   // commit() of a plan that contains it, unless that step failed and is not committed.
@@ -87,10 +88,6 @@ class Scheduler {
   const PrefixTree& tree() const { return tree_; }
 
  private:
-  struct RunsBefore {
-    bool operator()(const Sequence* a, const Sequence* b) const { return runs_before(*a, *b); }
-  };
-
   int64_t blocks_for(int64_t tokens) const { return (tokens + block_size_ - 1) / block_size_; }
   int64_t max_blocks(const Sequence& s) const { return blocks_for(s.max_total_tokens - 1); }
   int64_t spare_blocks() const { return tree_.num_available() - promised_; }
@@ -109,6 +106,7 @@ class Scheduler {
   bool commit_item(const StepPlan::Item& item, StepResult& result);
   void share_full_blocks(Sequence& sequence);
   void enqueue(Sequence& sequence);
+  void dequeue(Sequence& sequence);
   void fork(Request& request);
   void release_blocks(Sequence& sequence);
   void end(Sequence& sequence);
@@ -118,7 +116,7 @@ class Scheduler {
   BlockPool pool_;
   PrefixTree tree_;
   std::vector<Sequence*> running_;  // in order
-  std::set<Sequence*, RunsBefore> waiting_;
+  SequenceQueue waiting_;
   std::vector<Sequence*> deadlines_;  // sequences that have one
   Clock::time_point next_deadline_ = Clock::time_point::max();
   int64_t promised_ = 0;  // blocks that guaranteed sequences may still take

@@ -40,7 +40,7 @@ std::string Scheduler::check() const {
     const auto held = static_cast<int64_t>(s.blocks.size());
     if (s.state != SequenceState::kRunning)
       return "a sequence that does not run is among the running";
-    if (i > 0 && !runs_before(*running_[i - 1], s)) return "the running are out of order";
+    if (i > 0 && !RunsBefore()(running_[i - 1], &s)) return "the running are out of order";
     if (s.num_computed >= s.num_tokens()) return "nothing left to compute";
     if (s.num_computed > held * block_size_) return "computed tokens without a block";
     if (s.num_tree_blocks * block_size_ > s.num_computed) return "shared blocks that are not full";

@@ -10,6 +10,13 @@ Sequence::Sequence() = default;
 Sequence::Sequence(Sequence&&) noexcept = default;
 Sequence::~Sequence() = default;
 
+bool RunsBefore::operator()(const Sequence* a, const Sequence* b) const {
+  const Request &x = *a->request, &y = *b->request;
+  if (x.order != y.order) return x.order < y.order;
+  if (x.id != y.id) return x.id < y.id;
+  return a->index < b->index;
+}
+
 Request::Request(RequestId id, EngineRequest input_, EventSink sink_, int block_size)
     : id(id), input(std::move(input_)), sink(std::move(sink_)) {
   const SamplingParams& params = input.params;
@@ -30,6 +37,8 @@ Request::Request(RequestId id, EngineRequest input_, EventSink sink_, int block_
     sequence.tokens.reserve(sequence.max_total_tokens);
     sequence.tokens.assign(input.prompt.begin(), input.prompt.end());
     sequence.blocks.reserve((sequence.max_total_tokens + block_size - 1) / block_size);
+    SequenceQueue queue;
+    sequence.queue_node = queue.extract(queue.insert(&sequence).first);
   }
   input.prompt = {};
   unfinished = params.n;

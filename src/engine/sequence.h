@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "engine/request.h"
@@ -12,7 +13,14 @@
 namespace miniinfer {
 
 struct Request;
+struct Sequence;
 struct SamplingState;
+
+// The order in which sequences are served; the last is preempted first.
+struct RunsBefore {
+  bool operator()(const Sequence* a, const Sequence* b) const;
+};
+using SequenceQueue = std::set<Sequence*, RunsBefore>;
 
 enum class SequenceState : uint8_t {
   kHeld,      // waits for continuation 0 to compute the shared prompt
@@ -44,6 +52,7 @@ struct Sequence {
       false;  // blocks for its longest possible length are promised: never preempted again
   bool planned = false;  // part of the step in flight
   std::unique_ptr<SamplingState> sampling;
+  SequenceQueue::node_type queue_node;  // its place in the queue while it is not there
 
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
   int64_t num_output_tokens() const { return num_tokens() - num_prompt_tokens; }
@@ -76,12 +85,5 @@ struct Request {
 
   bool ends_at(int32_t token_id) const;
 };
-
-// The order in which sequences are served; the last is preempted first.
-inline bool runs_before(const Sequence& a, const Sequence& b) {
-  if (a.request->order != b.request->order) return a.request->order < b.request->order;
-  if (a.request->id != b.request->id) return a.request->id < b.request->id;
-  return a.index < b.index;
-}
 
 }  // namespace miniinfer

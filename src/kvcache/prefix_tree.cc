@@ -20,16 +20,17 @@ PrefixTree::PrefixTree(BlockPool& pool, int block_size) : pool_(pool), block_siz
 }
 
 RootId PrefixTree::open_root(std::string_view key) {
-  auto [entry, added] = root_ids_.try_emplace(std::string(key), -1);
+  // Memory first, so that a failure leaves everything as it was and drop_root_use() needs none.
+  if (free_roots_.empty()) {
+    roots_.reserve(roots_.size() + 1);
+    free_roots_.reserve(roots_.capacity());
+    free_roots_.push_back(static_cast<RootId>(roots_.size()));
+    roots_.emplace_back();
+  }
+  auto [entry, added] = root_ids_.try_emplace(std::string(key), free_roots_.back());
   if (added) {
-    if (free_roots_.empty()) {
-      entry->second = static_cast<RootId>(roots_.size());
-      roots_.emplace_back();
-    } else {
-      entry->second = free_roots_.back();
-      free_roots_.pop_back();
-    }
-    roots_[entry->second] = {entry->first, 0};
+    roots_[entry->second] = {&entry->first, 0};
+    free_roots_.pop_back();
   }
   ++roots_[entry->second].uses;
   return entry->second;
@@ -42,8 +43,7 @@ void PrefixTree::close_root(RootId root) {
 void PrefixTree::drop_root_use(RootId root) {
   MI_CHECK(roots_[root].uses > 0);
   if (--roots_[root].uses > 0) return;
-  root_ids_.erase(roots_[root].key);
-  roots_[root].key.clear();
+  root_ids_.erase(root_ids_.find(*roots_[root].key));
   free_roots_.push_back(root);
 }
 

@@ -65,8 +65,8 @@ class PrefixTree {
     int32_t num_children = 0;
   };
   struct Root {
-    std::string key;
-    int64_t uses = 0;  // openings and first-level nodes
+    const std::string* key = nullptr;  // in root_ids_
+    int64_t uses = 0;                  // openings and first-level nodes
   };
 
   uint32_t hash_of(RootId root, BlockId parent, std::span<const int32_t> tokens) const;

@@ -14,17 +14,20 @@
 
 namespace {
 std::atomic<int64_t> allocations{0};
+std::atomic<int64_t> fail_at{0};  // the allocation of this number fails; 0 is none
 }  // namespace
 
-void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
+// Not inlined: GCC would see malloc paired with delete and warn.
+__attribute__((noinline)) void* operator new(size_t size) {
+  if (allocations.fetch_add(1, std::memory_order_relaxed) + 1 == fail_at.load())
+    throw std::bad_alloc();
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept {
+__attribute__((noinline)) void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, size_t) noexcept {
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
 
@@ -71,6 +74,74 @@ TEST(Allocation, ADecodeStepMakesNone) {
   EXPECT_EQ(items, 40U * 32U);
   EXPECT_EQ(after - before, 0);
   EXPECT_EQ(context.workspace().growths(), 0);
+}
+
+// What a request was told, without an allocation of its own.
+struct Answer {
+  std::atomic<int> ended{0}, tokens{0}, faults{0};
+  EventSink sink() {
+    return [this](EngineEvent&& event) {
+      tokens += static_cast<int>(event.token_ids.size());
+      faults += event.finish_reason == FinishReason::kError;
+      ended += event.finish_reason.has_value();
+    };
+  }
+  void wait(int n) const {
+    while (ended.load() < n) std::this_thread::yield();
+  }
+};
+
+TEST(Allocation, EveryOneThatFailsInTurnIsAnswered) {
+  auto model = std::make_shared<FakeModel>();
+  EngineConfig config = test_config();
+  config.num_blocks = 12;  // two such requests preempt each other
+  config.max_model_len = 12 * 16;
+  Engine engine(model, config, ExecContext::cpu(1));
+  std::mt19937 random(1);
+  std::vector<EngineRequest> requests;
+  for (int i = 0; i < 3; ++i) {
+    EngineRequest request = greedy_request(random_prompt(random, 97, 60), 30);
+    request.params.n = 2;
+    request.params.logprobs = 2;
+    request.params.prompt_logprobs = 2;
+    request.params.frequency_penalty = 0.1;
+    request.params.min_tokens = 3;
+    request.eos_token_ids = {1};
+    request.bad_words = {{2}, {3, 4}};
+    request.deadline = Clock::now() + std::chrono::hours(1);
+    requests.push_back(std::move(request));
+  }
+  int refused = 0, faults = 0;
+  bool failed = true;
+  for (int64_t nth = 1; failed; ++nth) {
+    ASSERT_LT(nth, 100'000);
+    std::vector<EngineRequest> copies = requests;
+    Answer answers[3];
+    EventSink sinks[3] = {answers[0].sink(), answers[1].sink(), answers[2].sink()};
+    bool accepted[3] = {};
+    const int64_t before = allocations.load();
+    fail_at.store(before + nth);
+    for (int i = 0; i < 3; ++i) {
+      try {
+        engine.submit(std::move(copies[i]), std::move(sinks[i]));
+        accepted[i] = true;
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+    for (int i = 0; i < 3; ++i)
+      if (accepted[i]) answers[i].wait(2);
+    fail_at.store(0);
+    failed = allocations.load() >= before + nth;
+    for (int i = 0; i < 3; ++i) {
+      faults += answers[i].faults.load();
+      EXPECT_EQ(answers[i].ended.load(), accepted[i] ? 2 : 0);
+    }
+    ASSERT_TRUE(engine.stats().healthy) << "allocation " << nth;
+  }
+  EXPECT_GT(refused, 50);
+  EXPECT_GT(faults, 100);
+  expect_released(engine);
 }
 
 }  // namespace
