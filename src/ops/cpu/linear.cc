@@ -14,7 +14,16 @@ namespace {
 // tokens while it is in the first-level cache; beyond, arithmetic dominates and a chunk of weights
 // is kept in the second-level cache.
 constexpr int64_t kResidentTokens = 24;
-constexpr int64_t kResidentBlockRows = 8;
+#ifndef PFON
+#define PFON 1
+#endif
+#ifndef PFD
+#define PFD 1
+#endif
+#ifndef RBR
+#define RBR 8
+#endif
+constexpr int64_t kResidentBlockRows = RBR;
 constexpr int64_t kRowTile = 8;  // chunks are multiples of every kernel's row tile
 constexpr int64_t kChunkBytes = 128 << 10;
 constexpr int64_t kFewTasksBytes = 4 << 20;  // of weights, times the rows of x
@@ -48,93 +57,125 @@ Scratch scratch_of(float* base, int64_t floats, int worker) {
   return {carry, carry + kCarryFloats, carry + kCarryFloats + kMaxTokens * kMaxRows};
 }
 
-int64_t row_bytes(const ConstTensorView& view) {
-  return view.stride(0) * static_cast<int64_t>(dtype_size(view.dtype()));
-}
-
-const char* row_pointer(const ConstTensorView& view, int64_t row) {
-  return view.data<char>() + row * row_bytes(view);
-}
-
-// One projection of the group, ready to be cut.
+// One projection of the group with everything a task needs, in bytes and plain pointers.
 struct Problem {
   const LinearArgs* args;
   LinearKernel kernel;
   LinearPlan plan;
   int64_t first_task;
+  int64_t m, n, k;
+  const char *x, *weight, *bias;
+  char* out;
+  int64_t x_stride, weight_stride, out_stride;
+  int64_t out_size, bias_size;
+  bool direct;  // sums are the output
 };
 
-void prepare_rows(const ConstTensorView& x, XLayout layout, int64_t begin, int64_t end,
-                  float* out) {
-  const int64_t k = x.dim(1);
-  for (int64_t t = begin; t < end; ++t)
-    prepare_row(row_pointer(x, t), x.dtype(), layout, k,
-                out + (t - begin) * prepared_row_floats(k));
-}
-
-// Rows [row, row + rows) of the weight for one token group.
-void run_block(const Problem& problem, int64_t begin, int64_t end, int64_t row, int64_t rows,
-               const Scratch& scratch) {
-  const LinearArgs& args = *problem.args;
-  const int64_t k = args.x.dim(1);
-  const bool direct =
-      args.out.dtype() == DType::kFloat32 && !args.bias.defined() && !args.accumulate;
-  const bool in_place = problem.kernel.x_layout == XLayout::kInPlace;
-  const bool resident = args.x.dim(0) <= kResidentTokens;
-  LinearBlock block;
-  block.x = in_place ? static_cast<const void*>(row_pointer(args.x, begin))
-                     : scratch.x + (resident ? begin * prepared_row_floats(k) : 0);
-  block.x_stride =
-      in_place ? row_bytes(args.x) : prepared_row_floats(k) * static_cast<int64_t>(sizeof(float));
-  block.tokens = end - begin;
-  block.weight = row_pointer(args.weight, row);
-  block.weight_stride = row_bytes(args.weight);
-  block.rows = rows;
-  block.k = k;
-  block.sums = direct ? args.out.data<float>() + begin * args.out.stride(0) + row : scratch.sums;
-  block.sums_stride = direct ? args.out.stride(0) : kMaxRows;
-  block.carry = scratch.carry;
-  problem.kernel.multiply(block);
-  if (direct) return;
-  const size_t out_size = dtype_size(args.out.dtype());
-  for (int64_t t = begin; t < end; ++t) {
-    finish_row({
-        .sums = scratch.sums + (t - begin) * kMaxRows,
-        .bias = args.bias.defined() ? args.bias.data<char>() + row * dtype_size(args.bias.dtype())
-                                    : nullptr,
-        .bias_dtype = args.bias.dtype(),
-        .out = const_cast<char*>(row_pointer(args.out, t)) + row * out_size,
-        .out_dtype = args.out.dtype(),
-        .accumulate = args.accumulate,
-        .n = rows,
-    });
-  }
-}
-
-void run_task(const Problem& problem, int64_t task, const Scratch& scratch) {
-  const LinearArgs& args = *problem.args;
-  const LinearPlan& plan = problem.plan;
-  const int64_t m = args.x.dim(0), n = args.weight.dim(0);
-  const int64_t chunk_end = std::min(n, (task + 1) * plan.chunk_rows);
-  const bool convert = m > kResidentTokens && problem.kernel.x_layout != XLayout::kInPlace;
-  for (int64_t row = task * plan.chunk_rows; row < chunk_end; row += plan.block_rows) {
-    const int64_t rows = std::min(plan.block_rows, chunk_end - row);
-    for (int64_t g = 0; g < plan.num_groups; ++g) {
-      const int64_t begin = m * g / plan.num_groups, end = m * (g + 1) / plan.num_groups;
-      if (convert) prepare_rows(args.x, problem.kernel.x_layout, begin, end, scratch.x);
-      run_block(problem, begin, end, row, rows, scratch);
-    }
-  }
-}
+Problem make_problem(const LinearArgs& args, const LinearPlan& plan, const CpuFeatures& features, int64_t first_task);
 
 LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) {
 #if defined(__x86_64__)
-  if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 &&
-      features.avx512_bf16 && features.avx512bw)
+  if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 && features.avx512_bf16 &&
+      features.avx512bw)
     return {multiply_avx512bf16, XLayout::kInPlace};
 #endif
   (void)features;
   return highway_linear_kernel(args.x.dtype(), args.weight.dtype());
+}
+
+Problem make_problem(const LinearArgs& args, const LinearPlan& plan, const CpuFeatures& features, int64_t first_task) {
+  const auto size = [](const ConstTensorView& view) { return static_cast<int64_t>(dtype_size(view.dtype())); };
+  return {
+      .args = &args,
+      .kernel = select_kernel(args, features),
+      .plan = plan,
+      .first_task = first_task,
+      .m = args.x.dim(0),
+      .n = args.weight.dim(0),
+      .k = args.x.dim(1),
+      .x = args.x.data<char>(),
+      .weight = args.weight.data<char>(),
+      .bias = args.bias.data<char>(),
+      .out = args.out.data<char>(),
+      .x_stride = args.x.stride(0) * size(args.x),
+      .weight_stride = args.weight.stride(0) * size(args.weight),
+      .out_stride = args.out.stride(0) * size(args.out),
+      .out_size = size(args.out),
+      .bias_size = size(args.bias),
+      .direct = args.out.dtype() == DType::kFloat32 && !args.bias.defined() && !args.accumulate,
+  };
+}
+
+void prepare_rows(const Problem& p, int64_t begin, int64_t end, float* out) {
+  for (int64_t t = begin; t < end; ++t, out += prepared_row_floats(p.k))
+    prepare_row(p.x + t * p.x_stride, p.args->x.dtype(), p.kernel.x_layout, p.k, out);
+}
+
+// Rows [row, row + rows) of the weight for the tokens [begin, end).
+void run_block(const Problem& p, LinearBlock& block, int64_t begin, int64_t end, int64_t row, int64_t rows,
+               const Scratch& scratch) {
+  block.tokens = end - begin;
+  block.weight = p.weight + row * p.weight_stride;
+  block.rows = rows;
+  char* out = p.out + begin * p.out_stride + row * p.out_size;
+  if (p.direct) block.sums = reinterpret_cast<float*>(out);
+  p.kernel.multiply(block);
+  if (p.direct) return;
+  FinishRow finish = {
+      .bias = p.bias == nullptr ? nullptr : p.bias + row * p.bias_size,
+      .bias_dtype = p.args->bias.dtype(),
+      .out_dtype = p.args->out.dtype(),
+      .accumulate = p.args->accumulate,
+      .n = rows,
+  };
+  for (int64_t t = 0; t < end - begin; ++t) {
+    finish.sums = scratch.sums + t * kMaxRows;
+    finish.out = out + t * p.out_stride;
+    finish_row(finish);
+  }
+}
+
+void run_task(const Problem& p, int64_t task, const Scratch& scratch) {
+  const LinearPlan& plan = p.plan;
+  const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
+  const bool resident = p.m <= kResidentTokens;
+  const int64_t chunk_end = std::min(p.n, (task + 1) * plan.chunk_rows);
+  const int64_t group_size = p.m / plan.num_groups, larger_groups = p.m % plan.num_groups;
+  LinearBlock block = {
+      .x_stride = in_place ? p.x_stride : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
+      .weight_stride = p.weight_stride,
+      .k = p.k,
+      .sums = scratch.sums,
+      .sums_stride = p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : kMaxRows,
+      .carry = scratch.carry,
+  };
+  const char* x = in_place ? p.x : reinterpret_cast<const char*>(scratch.x);
+  for (int64_t row = task * plan.chunk_rows; row < chunk_end; row += plan.block_rows) {
+    const int64_t rows = std::min(plan.block_rows, chunk_end - row);
+    int64_t begin = 0;
+    int64_t next = resident ? row + PFD * rows : row + plan.chunk_rows * plan.threads;
+    const int64_t step = rows / plan.num_groups, more = rows % plan.num_groups;
+    for (int64_t g = 0; g < plan.num_groups; ++g) {
+      const int64_t end = begin + group_size + (g < larger_groups ? 1 : 0);
+      const bool convert = !resident && !in_place;
+      if (convert) prepare_rows(p, begin, end, scratch.x);
+      block.x = x + (convert ? 0 : begin * block.x_stride);
+      if (PFON && plan.num_groups > 1) {
+        block.next_x_rows = resident ? 0 : 1;
+        block.next_x = block.x;
+        if (!resident && end < p.m && in_place) {
+          block.next_x_rows = std::min<int64_t>(p.m - end, 6);
+          block.next_x = (const char*)block.x + (end - begin) * block.x_stride;
+        }
+        const int64_t c = step + (g < more ? 1 : 0);
+        block.next_weight = p.weight + next * p.weight_stride;
+        block.next_weight_rows = next + c <= p.n ? c : 0;
+        next += c;
+      }
+      run_block(p, block, begin, end, row, rows, scratch);
+      begin = end;
+    }
+  }
 }
 
 constexpr size_t kMaxGroup = 8;
@@ -173,7 +214,7 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> grou
     const int64_t n = args.weight.dim(0);
     const LinearPlan plan =
         plan_linear(m, n, k, dtype_size(args.weight.dtype()), context.num_threads());
-    problems[count++] = {&args, select_kernel(args, features), plan, num_tasks};
+    problems[count++] = make_problem(args, plan, features, num_tasks);
     num_tasks += (n + plan.chunk_rows - 1) / plan.chunk_rows;
     threads = std::max(threads, plan.threads);
   }
@@ -189,7 +230,7 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> grou
       while (problem->first_task > task) --problem;
       const XLayout layout = problem->kernel.x_layout;
       if (m <= kResidentTokens && layout != XLayout::kInPlace && layout != resident_layout) {
-        prepare_rows(problem->args->x, layout, 0, m, scratch.x);
+        prepare_rows(*problem, 0, m, scratch.x);
         resident_layout = layout;
       }
       run_task(*problem, task - problem->first_task, scratch);

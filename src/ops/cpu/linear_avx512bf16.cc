@@ -9,12 +9,15 @@ namespace miniinfer::cpu {
 namespace {
 
 constexpr int64_t kStep = 32;  // bfloat16 elements of a vector
+#ifndef PFHINT
+#define PFHINT _MM_HINT_T0
+#endif
 #ifndef KBLOCK
-#define KBLOCK 1536
+#define KBLOCK 2048
 #endif
 constexpr int64_t kBlockK = KBLOCK;
 
-#define MI_UNROLL _Pragma("GCC unroll 16")
+#define MI_UNROLL _Pragma("GCC unroll 32")
 
 template <int T, int R>
 using Tile = __m512[T][R];
@@ -75,6 +78,12 @@ inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
   }
 }
 
+// Streams that a tile fetches ahead while it computes: rows of k elements that come next, one line a step each.
+template <int P>
+struct Ahead {
+  const char* at[P == 0 ? 1 : P];
+};
+
 template <int T, int R, bool kPartial>
 inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_stride, __mmask32 mask,
                  Tile<T, R>& acc) {
@@ -93,8 +102,8 @@ inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_strid
   }
 }
 
-template <int T, int R>
-inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int64_t end) {
+template <int T, int R, int P>
+inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int64_t end, const Ahead<P>& ahead) {
   const char* x = static_cast<const char*>(b.x);
   const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
   float* carry = b.carry + row * T * 16;
@@ -103,8 +112,17 @@ inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int6
   for (int i = 0; i < T * R; ++i)
     acc[i / R][i % R] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
   int64_t k = begin;
-  for (; k + kStep <= end; k += kStep)
+#ifndef UN
+#define UN 4
+#endif
+#define MI_PRAGMA2(x) _Pragma(#x)
+#define MI_PRAGMA(x) MI_PRAGMA2(x)
+  MI_PRAGMA(GCC unroll UN)
+  for (; k + kStep <= end; k += kStep) {
     step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
+    MI_UNROLL
+    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.at[p] + 2 * k, PFHINT);
+  }
   if (k < end) {
     const __mmask32 mask = (uint32_t{1} << (end - k)) - 1;
     step<T, R, true>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, mask, acc);
@@ -114,14 +132,33 @@ inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int6
   for (int i = 0; i < T * R; ++i) _mm512_store_ps(carry + i * 16, acc[i / R][i % R]);
 }
 
-template <int T, int R>
+template <int T, int R, int P>
 void multiply_rows(const LinearBlock& b) {
+  const char* w = static_cast<const char*>(b.weight);
   for (int64_t begin = 0; begin == 0 || begin < b.k; begin += kBlockK) {
     const int64_t end = b.k - begin < kBlockK ? b.k : begin + kBlockK;
     int64_t row = 0;
-    for (; row + R <= b.rows; row += R) multiply_tile<T, R>(b, row, begin, end);
-    for (; row < b.rows; ++row) multiply_tile<T, 1>(b, row, begin, end);
+    for (; row + R <= b.rows; row += R) {
+      Ahead<P> ahead;
+      MI_UNROLL
+      for (int p = 0; p < P; ++p) {
+        const int64_t index = row / R * P + p;
+        ahead.at[p] = index < b.next_x_rows ? static_cast<const char*>(b.next_x) + index * b.x_stride
+                      : index - b.next_x_rows < b.next_weight_rows
+                          ? static_cast<const char*>(b.next_weight) + (index - b.next_x_rows) * b.weight_stride
+                          : w + row * b.weight_stride;
+      }
+      multiply_tile<T, R, P>(b, row, begin, end, ahead);
+    }
+    for (; row < b.rows; ++row) multiply_tile<T, 1, 1>(b, row, begin, end, {w + row * b.weight_stride});
   }
+}
+
+template <int T, int R>
+void multiply_ahead(const LinearBlock& b) {
+  if (b.next_x_rows == 0 && b.next_weight_rows == 0) return multiply_rows<T, R, 0>(b);
+  if (b.next_weight_rows > 0 && b.next_x_rows == 0) return multiply_rows<T, R, 2>(b);
+  return multiply_rows<T, R, 1>(b);
 }
 
 }  // namespace
@@ -129,17 +166,17 @@ void multiply_rows(const LinearBlock& b) {
 void multiply_avx512bf16(const LinearBlock& block) {
   switch (block.tokens) {
     case 1:
-      return multiply_rows<1, 16>(block);
+      return multiply_ahead<1, 16>(block);
     case 2:
-      return multiply_rows<2, 8>(block);
+      return multiply_ahead<2, 8>(block);
     case 3:
-      return multiply_rows<3, 8>(block);
+      return multiply_ahead<3, 8>(block);
     case 4:
-      return multiply_rows<4, 4>(block);
+      return multiply_ahead<4, 4>(block);
     case 5:
-      return multiply_rows<5, 4>(block);
+      return multiply_ahead<5, 4>(block);
     case 6:
-      return multiply_rows<6, 4>(block);
+      return multiply_ahead<6, 4>(block);
   }
 }
 

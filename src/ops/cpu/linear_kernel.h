@@ -31,6 +31,11 @@ struct LinearBlock {
   int64_t k;
   float* sums;          // [tokens][rows]
   int64_t sums_stride;  // floats
+  // What the caller will want next, fetched ahead; rows 0 when nothing.
+  const void* next_x;
+  int64_t next_x_rows;
+  const void* next_weight;
+  int64_t next_weight_rows;
   float* carry;         // kCarryFloats, 64-byte aligned
 };
 
