@@ -12,6 +12,7 @@
 #include "ops/cases/fill.h"
 #include "ops/cases/linear.h"
 #include "ops/cpu/linear.h"
+#include "ops/cpu/linear_kernel.h"
 #include "ops/ref/linear.h"
 #include "tensor/numeric.h"
 
@@ -139,6 +140,31 @@ class Linear : public ::testing::Test {
   ExecContext context_ = ExecContext::cpu(2);
 };
 
+// Bits of a float32 output, so that NaN equals itself and -0 differs from 0.
+std::vector<uint32_t> bits_of(const TensorView& out, int64_t row) {
+  const auto* data = reinterpret_cast<const uint32_t*>(out.data<float>() + row * out.stride(0));
+  return {data, data + out.dim(1)};
+}
+
+// A kernel and a dtype pair that it takes.
+struct Variant {
+  Kernel kernel;
+  DType x, weight;
+  std::string to_string() const {
+    return fmt::format("{} {}*{}", kernel.name, dtype_name(x), dtype_name(weight));
+  }
+};
+
+std::vector<Variant> variants() {
+  std::vector<Variant> list;
+  for (const Kernel& kernel : kernels())
+    for (DType x : kFloats)
+      for (DType weight : kFloats)
+        if (!kernel.native || (x == DType::kBFloat16 && weight == DType::kBFloat16))
+          list.push_back({kernel, x, weight});
+  return list;
+}
+
 TEST_F(Linear, EveryDTypePairMatchesTheReference) {
   for (const Kernel& kernel : kernels()) {
     for (DType x : kFloats) {
@@ -162,6 +188,250 @@ TEST_F(Linear, EveryDTypePairMatchesTheReference) {
       }
     }
   }
+}
+
+TEST_F(Linear, SizesAroundEveryTileMatchTheReference) {
+  constexpr int64_t kRows[] = {1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33};
+  constexpr int64_t kDepths[] = {1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130};
+  for (const Variant& v : variants()) {
+    for (int64_t m = 1; m <= 26; ++m) {
+      const Problem problem = {.m = m,
+                               .n = kRows[random_.below(std::size(kRows))],
+                               .k = kDepths[random_.below(std::size(kDepths))],
+                               .x = v.x,
+                               .weight = v.weight,
+                               .out = DType::kFloat32,
+                               .gap = random_.below(3)};
+      Instance instance(problem, random_.next());
+      run(context_, {&instance.args, 1}, v.kernel);
+      instance.check(v.to_string() + " " + problem.to_string());
+    }
+  }
+}
+
+// A cached prefix must give what a cold run gives, and a request must not see its neighbours: the
+// same row in any batch, against any slice of the weight, on any number of threads, has the same
+// bits. K spans several blocks.
+TEST_F(Linear, ARowHasTheSameBitsInEveryBatch) {
+  for (const Variant& v : variants()) {
+    const Problem problem = {.m = 50,
+                             .n = 45,
+                             .k = 2100 + random_.below(70),
+                             .x = v.x,
+                             .weight = v.weight,
+                             .out = DType::kFloat32};
+    Instance whole(problem, random_.next());
+    run(context_, {&whole.args, 1}, v.kernel);
+    ExecContext alone = ExecContext::cpu(1);
+    for (int64_t size : {1, 2, 3, 4, 5, 6, 7, 13, 16, 24, 25}) {
+      const int64_t begin = random_.below(problem.m - size + 1);
+      const int64_t column = random_.below(problem.n);
+      Matrix part(size, problem.n - column, 0, DType::kFloat32);
+      const LinearArgs args = {.x = whole.x.view.rows(begin, begin + size),
+                               .weight = whole.weight.view.rows(column, problem.n),
+                               .out = part.view};
+      run(alone, {&args, 1}, v.kernel);
+      for (int64_t i = 0; i < size; ++i) {
+        const auto all = bits_of(whole.out.view, begin + i);
+        ASSERT_EQ(bits_of(part.view, i), std::vector(all.begin() + column, all.end()))
+            << v.to_string() << " k " << problem.k << " rows " << begin << " + " << size;
+      }
+    }
+  }
+}
+
+TEST_F(Linear, NotANumberStaysInItsRowAndColumn) {
+  for (const Variant& v : variants()) {
+    for (int64_t m : {2, 6, 16, 30}) {
+      const Problem problem = {
+          .m = m, .n = 21, .k = 70, .x = v.x, .weight = v.weight, .out = DType::kFloat32};
+      Instance clean(problem, random_.next());
+      run(context_, {&clean.args, 1}, v.kernel);
+      std::vector<std::vector<uint32_t>> before;
+      for (int64_t i = 0; i < m; ++i) before.push_back(bits_of(clean.out.view, i));
+      const int64_t bad_row = random_.below(m), bad_column = random_.below(problem.n);
+      const auto spoil = [&](const TensorView& view, int64_t row, float value) {
+        dispatch_float(view.dtype(), [&]<typename T>(T) {
+          view.data<T>()[row * view.stride(0) + random_.below(problem.k)] = from_float<T>(value);
+        });
+      };
+      spoil(clean.x.view, bad_row, random_.below(2) == 0 ? NAN : INFINITY);
+      spoil(clean.weight.view, bad_column, NAN);
+      run(context_, {&clean.args, 1}, v.kernel);
+      for (int64_t i = 0; i < m; ++i) {
+        const auto after = bits_of(clean.out.view, i);
+        for (int64_t j = 0; j < problem.n; ++j) {
+          if (i == bad_row || j == bad_column) {
+            EXPECT_FALSE(std::isfinite(value_at(clean.out.view, i, j))) << v.to_string();
+          } else {
+            ASSERT_EQ(after[j], before[i][j])
+                << v.to_string() << " m " << m << " at " << i << ", " << j;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Linear, AGroupGivesWhatItsMembersGive) {
+  for (int64_t m : {1, 5, 17, 40}) {
+    const int64_t k = 64 + random_.below(200);
+    const Tensor x = random_tensor({m, k}, DType::kBFloat16, random_.next());
+    std::vector<Tensor> weights, biases, together, apart;
+    std::vector<LinearArgs> group;
+    for (int64_t i = 0; i < 11; ++i) {  // more than one batch of projections
+      const int64_t n = 1 + random_.below(90);
+      weights.push_back(random_tensor({n, k}, kFloats[i % 3], random_.next()));
+      biases.push_back(random_tensor({n}, kFloats[random_.below(3)], random_.next()));
+      together.emplace_back(Shape{m, n}, DType::kFloat32);
+      apart.emplace_back(Shape{m, n}, DType::kFloat32);
+      poison(together.back());
+      group.push_back(
+          {.x = x.view(), .weight = weights.back().view(), .out = together.back().view()});
+      if (i % 2 == 0) group.back().bias = biases.back().view();
+    }
+    linear(context_, group);
+    for (size_t i = 0; i < group.size(); ++i) {
+      LinearArgs single = group[i];
+      single.out = apart[i].view();
+      linear(context_, single);
+      for (int64_t row = 0; row < m; ++row)
+        ASSERT_EQ(bits_of(together[i], row), bits_of(apart[i], row)) << "projection " << i;
+    }
+  }
+}
+
+// Checkpoints put tensors at any even address.
+TEST_F(Linear, UnalignedWeightsMatchTheReference) {
+  for (const Kernel& kernel : kernels()) {
+    for (int64_t m : {1, 4, 20, 30}) {
+      const Problem problem = {.m = m,
+                               .n = 19,
+                               .k = 96,
+                               .x = DType::kBFloat16,
+                               .weight = DType::kBFloat16,
+                               .out = DType::kBFloat16};
+      Instance instance(problem, random_.next());
+      const Tensor storage =
+          random_tensor({problem.n * problem.k + 1}, DType::kBFloat16, random_.next());
+      instance.args.weight =
+          ConstTensorView(storage.data<BFloat16>() + 1, {problem.n, problem.k}, DType::kBFloat16);
+      run(context_, {&instance.args, 1}, kernel);
+      instance.check(kernel.name + " " + problem.to_string());
+    }
+  }
+}
+
+// The benchmark's cases, whole, on 200 of their outputs each.
+TEST_F(Linear, TheCaseTableMatchesTheReference) {
+  for (const LinearCase& c : kLinearCases) {
+    if (c.n > 10'000) continue;  // 300 MB of weights say nothing that 12 MB do not
+    const Tensor x = random_tensor({c.m, c.k}, c.x, random_.next());
+    const Tensor weight = random_tensor({c.n, c.k}, c.weight, random_.next());
+    const Tensor out({c.m, c.n}, c.out);
+    poison(out);
+    linear(context_, {.x = x.view(), .weight = weight.view(), .out = out.view()});
+    for (int sample = 0; sample < 200; ++sample) {
+      const int64_t i = random_.below(c.m), j = random_.below(c.n);
+      const Matrix expected(1, 1, 0, c.out);
+      ref::linear({.x = x.view().rows(i, i + 1),
+                   .weight = weight.view().rows(j, j + 1),
+                   .out = expected.view});
+      const TensorView got(
+          out.data<char>() + (i * c.n + j) * static_cast<int64_t>(dtype_size(c.out)), {1, 1},
+          c.out);
+      const LinearArgs one = {
+          .x = x.view().rows(i, i + 1), .weight = weight.view().rows(j, j + 1), .out = got};
+      expect_close(one, expected.view, fmt::format("m{} n{} k{} at {}, {}", c.m, c.n, c.k, i, j));
+    }
+  }
+}
+
+TEST_F(Linear, TheWorkspaceBoundHolds) {
+  for (int threads : {1, 2, 3}) {
+    ExecContext context = ExecContext::cpu(threads);
+    for (int64_t m : {1, 24, 25, 100}) {
+      for (DType dtype : kFloats) {
+        const int64_t k = 900;
+        const Tensor x = random_tensor({m, k}, dtype, random_.next());
+        const Tensor weight = random_tensor({300, k}, DType::kBFloat16, random_.next());
+        const Tensor out({m, 300}, DType::kFloat32);
+        const size_t before = context.workspace().peak();
+        linear(context, {.x = x.view(), .weight = weight.view(), .out = out.view()});
+        EXPECT_LE(context.workspace().peak(),
+                  std::max(before, linear_workspace_bytes(m, k, threads)));
+      }
+    }
+  }
+}
+
+TEST_F(Linear, PlansCoverTheProblem) {
+  for (int repeat = 0; repeat < 2000; ++repeat) {
+    const int64_t m = 1 + random_.below(100), n = 1 + random_.below(20'000),
+                  k = 1 + random_.below(9000);
+    const cpu::LinearPlan plan = cpu::plan_linear(m, n, k, 2, 4, 2);
+    EXPECT_GE(plan.chunk_rows, 1);
+    EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
+    EXPECT_LE(plan.block_rows, plan.chunk_rows);
+    EXPECT_EQ(plan.block_k % 64, 0);
+    const int64_t tokens =
+        m <= cpu::kResidentTokens ? m : (m + plan.num_groups - 1) / plan.num_groups;
+    EXPECT_LE(tokens * plan.block_rows, cpu::kMaxOutputs);
+  }
+  EXPECT_EQ(cpu::plan_linear(1, 64, 64, 2, 2, 2).threads,
+            1);  // 8 KiB of weights: not worth waking a thread
+}
+
+TEST_F(Linear, EmptyProblemsAreFine) {
+  const Tensor x({0, 8}, DType::kFloat32), weight = random_tensor({4, 8}, DType::kFloat32, 1);
+  const Tensor none({0, 4}, DType::kFloat32);
+  linear(context_, {.x = x.view(), .weight = weight.view(), .out = none.view()});
+  const Tensor thin({3, 0}, DType::kFloat32), empty({4, 0}, DType::kFloat32),
+      zeros({3, 4}, DType::kFloat32);
+  poison(zeros);
+  linear(context_, {.x = thin.view(), .weight = empty.view(), .out = zeros.view()});
+  for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(zeros.data<float>()[i], 0);
+}
+
+TEST_F(Linear, RefusesWhatItCannotDo) {
+  const Tensor x({3, 8}, DType::kFloat32), weight({4, 8}, DType::kFloat32),
+      out({3, 4}, DType::kFloat32);
+  const Tensor other({3, 8}, DType::kFloat32), half({3, 4}, DType::kBFloat16),
+      bias({5}, DType::kFloat32);
+  const Tensor integers({4, 8}, DType::kInt8);
+  const auto code = [&](const LinearArgs& args) {
+    try {
+      linear(context_, args);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    ADD_FAILURE() << "accepted";
+    return ErrorCode::kInternal;
+  };
+  const LinearArgs good = {.x = x.view(), .weight = weight.view(), .out = out.view()};
+  LinearArgs args = good;
+  args.weight = out.view();
+  EXPECT_EQ(code(args), ErrorCode::kInvalidArgument);
+  args = good;
+  args.weight = integers.view();
+  EXPECT_EQ(code(args), ErrorCode::kUnsupported);
+  args = good;
+  args.bias = bias.view();
+  EXPECT_EQ(code(args), ErrorCode::kInvalidArgument);
+  args = good;
+  args.out = half.view();
+  args.accumulate = true;
+  EXPECT_EQ(code(args), ErrorCode::kInvalidArgument);
+  args = good;
+  args.x = ConstTensorView(x.data<float>(), {3, 8}, {1, 3}, DType::kFloat32);
+  EXPECT_EQ(code(args), ErrorCode::kInvalidArgument);
+  args = good;
+  args.out = {};
+  EXPECT_EQ(code(args), ErrorCode::kInvalidArgument);
+  LinearArgs stranger = good;
+  stranger.x = other.view();
+  const LinearArgs group[] = {good, stranger};
+  EXPECT_THROW(linear(context_, group), Error);
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ struct LinearArgs {
 };
 
 // out = x * weight^T + bias, accumulated in float32. With x and weight both bfloat16 the products may go through
-// bfloat16 dot-product instructions; every other pair is computed in float32.
+// bfloat16 dot-product instructions; every other pair is computed in float32. On one machine a row of out depends on
+// its row of x alone, bit for bit: not on the other rows, their number, the slice of weight rows or the threads.
 void linear(ExecContext& context, const LinearArgs& args);
 
 // Several projections of the same x (q, k, v; gate, up) in one parallel region. x must be equal in all.

@@ -17,16 +17,24 @@ namespace miniinfer {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Sums the array with eight chains; the result only keeps the loads alive.
+// Sums the array; the result only keeps the loads alive. Sixteen streams, 2 KiB each at a time,
+// keep the hardware's prefetchers busiest: one stream reached 50 to 75 % of their speed on the CPUs
+// tried.
 float read_all(const float* HWY_RESTRICT data, int64_t count) {
+  constexpr int64_t kStreams = 16, kRun = 512;
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-  for (int64_t i = 0; i + 4 * lanes <= count; i += 4 * lanes) {
-    s0 = hn::Add(s0, hn::Load(d, data + i));
-    s1 = hn::Add(s1, hn::Load(d, data + i + lanes));
-    s2 = hn::Add(s2, hn::Load(d, data + i + 2 * lanes));
-    s3 = hn::Add(s3, hn::Load(d, data + i + 3 * lanes));
+  for (int64_t block = 0; block + kStreams * kRun <= count; block += kStreams * kRun) {
+    for (int64_t i = block; i < block + kRun; i += lanes) {
+#pragma GCC unroll 4
+      for (int64_t s = 0; s < kStreams; s += 4) {
+        s0 = hn::Add(s0, hn::LoadU(d, data + i + s * kRun));
+        s1 = hn::Add(s1, hn::LoadU(d, data + i + (s + 1) * kRun));
+        s2 = hn::Add(s2, hn::LoadU(d, data + i + (s + 2) * kRun));
+        s3 = hn::Add(s3, hn::LoadU(d, data + i + (s + 3) * kRun));
+      }
+    }
   }
   return hn::ReduceSum(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
 }

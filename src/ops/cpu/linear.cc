@@ -10,22 +10,19 @@
 namespace miniinfer::cpu {
 namespace {
 
-// Up to this many rows of x the weights are read once, each small block of them visited by all
-// tokens while it is in the first-level cache; beyond, arithmetic dominates and a chunk of weights
+// With a few rows of x the weights are read once: all tokens visit a small block of them while it
+// is in the first-level cache. Beyond kResidentTokens arithmetic dominates, and a chunk of weights
 // is kept in the second-level cache.
-constexpr int64_t kResidentTokens = 24;
-#ifndef PFON
-#define PFON 1
-#endif
-#ifndef PFD
-#define PFD 1
-#endif
-#ifndef RBR
-#define RBR 8
-#endif
-constexpr int64_t kResidentBlockRows = RBR;
-constexpr int64_t kRowTile = 8;  // chunks are multiples of every kernel's row tile
-constexpr int64_t kChunkBytes = 128 << 10;
+constexpr int64_t kResidentBlockRows = 8;
+// Then 16 tokens' part of x, 32 KiB, stays in the first-level cache too. A group of six takes twice
+// that.
+constexpr int64_t kResidentBlockBytes = 2048;
+constexpr int64_t kBlockBytes = 4096;
+constexpr int64_t kRowTile = 8;             // chunks are multiples of every kernel's row tile
+constexpr int64_t kChunkBytes = 128 << 10;  // a task's weights when memory is the limit
+constexpr int64_t kGroupChunkBytes = 512
+                                     << 10;  // and when arithmetic is: half of a second-level cache
+constexpr int64_t kGroupChunkRows = 64;
 constexpr int64_t kFewTasksBytes = 4 << 20;  // of weights, times the rows of x
 // Below this much arithmetic (two flops a multiply-add) and weight traffic a second thread costs
 // more than it saves.
@@ -39,7 +36,7 @@ int64_t round_up(int64_t value, int64_t multiple) {
 // Scratch of one thread.
 struct Scratch {
   float* carry;  // kCarryFloats
-  float* sums;   // [kMaxTokens][kMaxRows]
+  float* sums;   // kMaxOutputs
   float* x;      // prepared rows
 };
 
@@ -48,13 +45,12 @@ int64_t prepared_rows(int64_t m) {
 }
 
 int64_t scratch_floats(int64_t m, int64_t k) {
-  return kCarryFloats + kMaxTokens * kMaxRows +
-         round_up(prepared_rows(m) * prepared_row_floats(k), 16);
+  return kCarryFloats + kMaxOutputs + round_up(prepared_rows(m) * prepared_row_floats(k), 16);
 }
 
 Scratch scratch_of(float* base, int64_t floats, int worker) {
   float* carry = base + worker * floats;
-  return {carry, carry + kCarryFloats, carry + kCarryFloats + kMaxTokens * kMaxRows};
+  return {carry, carry + kCarryFloats, carry + kCarryFloats + kMaxOutputs};
 }
 
 // One projection of the group with everything a task needs, in bytes and plain pointers.
@@ -71,23 +67,24 @@ struct Problem {
   bool direct;  // sums are the output
 };
 
-Problem make_problem(const LinearArgs& args, const LinearPlan& plan, const CpuFeatures& features, int64_t first_task);
-
 LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) {
 #if defined(__x86_64__)
-  if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 && features.avx512_bf16 &&
-      features.avx512bw)
+  if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 &&
+      features.avx512_bf16 && features.avx512bw)
     return {multiply_avx512bf16, XLayout::kInPlace};
 #endif
   (void)features;
   return highway_linear_kernel(args.x.dtype(), args.weight.dtype());
 }
 
-Problem make_problem(const LinearArgs& args, const LinearPlan& plan, const CpuFeatures& features, int64_t first_task) {
-  const auto size = [](const ConstTensorView& view) { return static_cast<int64_t>(dtype_size(view.dtype())); };
+Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan,
+                     int64_t first_task) {
+  const auto size = [](const ConstTensorView& view) {
+    return static_cast<int64_t>(dtype_size(view.dtype()));
+  };
   return {
       .args = &args,
-      .kernel = select_kernel(args, features),
+      .kernel = kernel,
       .plan = plan,
       .first_task = first_task,
       .m = args.x.dim(0),
@@ -111,13 +108,10 @@ void prepare_rows(const Problem& p, int64_t begin, int64_t end, float* out) {
     prepare_row(p.x + t * p.x_stride, p.args->x.dtype(), p.kernel.x_layout, p.k, out);
 }
 
-// Rows [row, row + rows) of the weight for the tokens [begin, end).
-void run_block(const Problem& p, LinearBlock& block, int64_t begin, int64_t end, int64_t row, int64_t rows,
-               const Scratch& scratch) {
-  block.tokens = end - begin;
+// The block's tokens from `token` on, and its rows from `row` on.
+void run_block(const Problem& p, LinearBlock& block, int64_t token, int64_t row) {
   block.weight = p.weight + row * p.weight_stride;
-  block.rows = rows;
-  char* out = p.out + begin * p.out_stride + row * p.out_size;
+  char* out = p.out + token * p.out_stride + row * p.out_size;
   if (p.direct) block.sums = reinterpret_cast<float*>(out);
   p.kernel.multiply(block);
   if (p.direct) return;
@@ -126,63 +120,82 @@ void run_block(const Problem& p, LinearBlock& block, int64_t begin, int64_t end,
       .bias_dtype = p.args->bias.dtype(),
       .out_dtype = p.args->out.dtype(),
       .accumulate = p.args->accumulate,
-      .n = rows,
+      .n = block.rows,
   };
-  for (int64_t t = 0; t < end - begin; ++t) {
-    finish.sums = scratch.sums + t * kMaxRows;
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    finish.sums = block.sums + t * block.sums_stride;
     finish.out = out + t * p.out_stride;
     finish_row(finish);
   }
 }
 
-void run_task(const Problem& p, int64_t task, const Scratch& scratch) {
-  const LinearPlan& plan = p.plan;
+// All tokens at once, a few rows of the weight at a time; the next rows are fetched meanwhile.
+void run_resident(const Problem& p, LinearBlock& block, int64_t begin, int64_t end) {
+  block.tokens = p.m;
+  for (int64_t row = begin; row < end; row += p.plan.block_rows) {
+    block.rows = std::min(p.plan.block_rows, end - row);
+    const int64_t next = row + (p.m <= kMaxTokens ? kRowTile : block.rows);
+    if (p.m > 1) {  // a single token's 16 streams are better left to the hardware
+      block.next_weight = p.weight + next * p.weight_stride;
+      block.next_weight_rows = std::clamp<int64_t>(p.n - next, 0, block.rows);
+    }
+    run_block(p, block, 0, row);
+  }
+}
+
+// A group of tokens after the other against rows [begin, end), which stay in the second-level
+// cache. Meanwhile the next group's x and a share of the rows that the next task will likely want
+// are fetched.
+void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
+                int64_t end) {
   const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
-  const bool resident = p.m <= kResidentTokens;
-  const int64_t chunk_end = std::min(p.n, (task + 1) * plan.chunk_rows);
-  const int64_t group_size = p.m / plan.num_groups, larger_groups = p.m % plan.num_groups;
+  const int64_t groups = p.plan.num_groups;
+  int64_t ahead = begin + p.plan.chunk_rows * p.plan.threads;
+  const int64_t ahead_end = std::min(p.n, ahead + p.plan.chunk_rows);
+  const int64_t share = (p.plan.chunk_rows + groups - 1) / groups;
+  block.rows = end - begin;
+  for (int64_t g = 0, token = 0; g < groups; ++g) {
+    block.tokens = p.m / groups + (g < p.m % groups ? 1 : 0);
+    if (in_place) {
+      block.x = p.x + token * p.x_stride;
+      block.next_x = static_cast<const char*>(block.x) + block.tokens * p.x_stride;
+      block.next_x_rows = std::min<int64_t>(p.m - token - block.tokens, kMaxTokens);
+    } else {
+      prepare_rows(p, token, token + block.tokens, scratch.x);
+    }
+    block.next_weight = p.weight + ahead * p.weight_stride;
+    block.next_weight_rows = std::clamp<int64_t>(ahead_end - ahead, 0, share);
+    ahead += share;
+    run_block(p, block, token, begin);
+    token += block.tokens;
+  }
+}
+
+void run_task(const Problem& p, int64_t task, const Scratch& scratch) {
+  const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
   LinearBlock block = {
-      .x_stride = in_place ? p.x_stride : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
+      .x = in_place ? static_cast<const void*>(p.x) : scratch.x,
+      .x_stride =
+          in_place ? p.x_stride : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
       .weight_stride = p.weight_stride,
       .k = p.k,
+      .block_k = p.plan.block_k,
       .sums = scratch.sums,
-      .sums_stride = p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : kMaxRows,
+      .sums_stride =
+          p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.block_rows,
       .carry = scratch.carry,
   };
-  const char* x = in_place ? p.x : reinterpret_cast<const char*>(scratch.x);
-  for (int64_t row = task * plan.chunk_rows; row < chunk_end; row += plan.block_rows) {
-    const int64_t rows = std::min(plan.block_rows, chunk_end - row);
-    int64_t begin = 0;
-    int64_t next = resident ? row + PFD * rows : row + plan.chunk_rows * plan.threads;
-    const int64_t step = rows / plan.num_groups, more = rows % plan.num_groups;
-    for (int64_t g = 0; g < plan.num_groups; ++g) {
-      const int64_t end = begin + group_size + (g < larger_groups ? 1 : 0);
-      const bool convert = !resident && !in_place;
-      if (convert) prepare_rows(p, begin, end, scratch.x);
-      block.x = x + (convert ? 0 : begin * block.x_stride);
-      if (PFON && plan.num_groups > 1) {
-        block.next_x_rows = resident ? 0 : 1;
-        block.next_x = block.x;
-        if (!resident && end < p.m && in_place) {
-          block.next_x_rows = std::min<int64_t>(p.m - end, 6);
-          block.next_x = (const char*)block.x + (end - begin) * block.x_stride;
-        }
-        const int64_t c = step + (g < more ? 1 : 0);
-        block.next_weight = p.weight + next * p.weight_stride;
-        block.next_weight_rows = next + c <= p.n ? c : 0;
-        next += c;
-      }
-      run_block(p, block, begin, end, row, rows, scratch);
-      begin = end;
-    }
-  }
+  const int64_t begin = task * p.plan.chunk_rows, end = std::min(p.n, begin + p.plan.chunk_rows);
+  if (p.m <= kResidentTokens) return run_resident(p, block, begin, end);
+  run_groups(p, block, scratch, begin, end);
 }
 
 constexpr size_t kMaxGroup = 8;
 
 }  // namespace
 
-LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, int num_threads) {
+LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
+                       int num_threads) {
   LinearPlan plan;
   const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
@@ -192,11 +205,15 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, int
   // small weights are done before that matters, and claiming tasks was a seventh of their time.
   const int64_t tasks_a_thread = n * bytes_per_row * m < kFewTasksBytes ? 2 : 8;
   const int64_t for_balance = plan.threads == 1 ? n : n / (tasks_a_thread * plan.threads);
-  plan.chunk_rows = std::clamp(std::min(kChunkBytes / bytes_per_row, for_balance), int64_t{16},
-                               int64_t{kMaxRows});
+  const bool resident = m <= kResidentTokens;
+  const int64_t for_cache = (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
+  plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), int64_t{16},
+                               resident ? int64_t{kMaxRows} : kGroupChunkRows);
   plan.chunk_rows = plan.chunk_rows / kRowTile * kRowTile;
-  plan.block_rows =
-      plan.num_groups > 1 && m <= kResidentTokens ? kResidentBlockRows : plan.chunk_rows;
+  const bool revisit = plan.num_groups > 1 && resident;
+  plan.block_k = (revisit ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
+  plan.block_rows = plan.chunk_rows;
+  if (revisit) plan.block_rows = k > plan.block_k ? 2 * kResidentBlockRows : kResidentBlockRows;
   return plan;
 }
 
@@ -212,9 +229,12 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> grou
   int threads = 1;
   for (const LinearArgs& args : group) {
     const int64_t n = args.weight.dim(0);
+    const LinearKernel kernel = select_kernel(args, features);
+    const size_t x_bytes =
+        kernel.x_layout == XLayout::kInPlace ? dtype_size(args.x.dtype()) : sizeof(float);
     const LinearPlan plan =
-        plan_linear(m, n, k, dtype_size(args.weight.dtype()), context.num_threads());
-    problems[count++] = make_problem(args, plan, features, num_tasks);
+        plan_linear(m, n, k, dtype_size(args.weight.dtype()), x_bytes, context.num_threads());
+    problems[count++] = make_problem(args, kernel, plan, num_tasks);
     num_tasks += (n + plan.chunk_rows - 1) / plan.chunk_rows;
     threads = std::max(threads, plan.threads);
   }

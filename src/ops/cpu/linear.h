@@ -12,10 +12,13 @@ struct LinearPlan {
   int64_t chunk_rows = 0;  // weight rows of a task
   int64_t block_rows = 0;  // weight rows that all tokens visit before the next rows are read
   int64_t num_groups = 0;  // token groups of at most kMaxTokens, sizes equal within one
+  int64_t block_k = 0;     // elements of k that a tile walks before the next tile's turn
   int threads = 1;
 };
 
-LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, int num_threads);
+// `x_bytes` and `weight_bytes` are the sizes of an element as the kernel reads it.
+LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
+                       int num_threads);
 
 void linear(ExecContext& context, std::span<const LinearArgs> group);
 

@@ -9,13 +9,6 @@ namespace miniinfer::cpu {
 namespace {
 
 constexpr int64_t kStep = 32;  // bfloat16 elements of a vector
-#ifndef PFHINT
-#define PFHINT _MM_HINT_T0
-#endif
-#ifndef KBLOCK
-#define KBLOCK 2048
-#endif
-constexpr int64_t kBlockK = KBLOCK;
 
 #define MI_UNROLL _Pragma("GCC unroll 32")
 
@@ -78,12 +71,6 @@ inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
   }
 }
 
-// Streams that a tile fetches ahead while it computes: rows of k elements that come next, one line a step each.
-template <int P>
-struct Ahead {
-  const char* at[P == 0 ? 1 : P];
-};
-
 template <int T, int R, bool kPartial>
 inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_stride, __mmask32 mask,
                  Tile<T, R>& acc) {
@@ -102,82 +89,113 @@ inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_strid
   }
 }
 
+// Where one call of the kernel stands: x rows [t0, t0 + T) and k in [begin, end).
+struct Pass {
+  int64_t t0, begin, end;
+  int64_t tile;  // counts the tiles of all token groups: each fetches other rows ahead
+};
+
+// Up to P rows of k elements that a tile fetches while it computes, one line of each a step.
+template <int P>
+struct Ahead {
+  const char* row[P == 0 ? 1 : P];
+};
+
 template <int T, int R, int P>
-inline void multiply_tile(const LinearBlock& b, int64_t row, int64_t begin, int64_t end, const Ahead<P>& ahead) {
-  const char* x = static_cast<const char*>(b.x);
+inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
+                          const Ahead<P>& ahead) {
+  const char* x = static_cast<const char*>(b.x) + pass.t0 * b.x_stride;
   const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
-  float* carry = b.carry + row * T * 16;
+  float* carry = b.carry + (pass.t0 * b.rows + row * T) * 16;
   Tile<T, R> acc;
   MI_UNROLL
   for (int i = 0; i < T * R; ++i)
-    acc[i / R][i % R] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
-  int64_t k = begin;
-#ifndef UN
-#define UN 4
-#endif
-#define MI_PRAGMA2(x) _Pragma(#x)
-#define MI_PRAGMA(x) MI_PRAGMA2(x)
-  MI_PRAGMA(GCC unroll UN)
-  for (; k + kStep <= end; k += kStep) {
+    acc[i / R][i % R] = pass.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
+  int64_t k = pass.begin;
+#pragma GCC unroll 4
+  for (; k + kStep <= pass.end; k += kStep) {
     step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
     MI_UNROLL
-    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.at[p] + 2 * k, PFHINT);
+    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.row[p] + 2 * k, _MM_HINT_T0);
   }
-  if (k < end) {
-    const __mmask32 mask = (uint32_t{1} << (end - k)) - 1;
+  if (k < pass.end) {
+    const __mmask32 mask = (uint32_t{1} << (pass.end - k)) - 1;
     step<T, R, true>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, mask, acc);
   }
-  if (end == b.k) return store_sums<T, R>(acc, b.sums + row, b.sums_stride);
+  if (pass.end == b.k)
+    return store_sums<T, R>(acc, b.sums + pass.t0 * b.sums_stride + row, b.sums_stride);
   MI_UNROLL
   for (int i = 0; i < T * R; ++i) _mm512_store_ps(carry + i * 16, acc[i / R][i % R]);
 }
 
 template <int T, int R, int P>
-void multiply_rows(const LinearBlock& b) {
+void multiply_rows(const LinearBlock& b, Pass& pass) {
   const char* w = static_cast<const char*>(b.weight);
-  for (int64_t begin = 0; begin == 0 || begin < b.k; begin += kBlockK) {
-    const int64_t end = b.k - begin < kBlockK ? b.k : begin + kBlockK;
-    int64_t row = 0;
-    for (; row + R <= b.rows; row += R) {
-      Ahead<P> ahead;
-      MI_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const int64_t index = row / R * P + p;
-        ahead.at[p] = index < b.next_x_rows ? static_cast<const char*>(b.next_x) + index * b.x_stride
-                      : index - b.next_x_rows < b.next_weight_rows
-                          ? static_cast<const char*>(b.next_weight) + (index - b.next_x_rows) * b.weight_stride
-                          : w + row * b.weight_stride;
-      }
-      multiply_tile<T, R, P>(b, row, begin, end, ahead);
+  const char* next_x = static_cast<const char*>(b.next_x);
+  const char* next_w = static_cast<const char*>(b.next_weight);
+  int64_t row = 0;
+  for (; row + R <= b.rows; row += R) {
+    Ahead<P> ahead;
+    MI_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const int64_t i = pass.tile * P + p, j = i - b.next_x_rows;
+      ahead.row[p] = i < b.next_x_rows ? next_x + i * b.x_stride
+                     : j < b.next_weight_rows
+                         ? next_w + j * b.weight_stride
+                         : w + row * b.weight_stride;  // nothing: a cached line
     }
-    for (; row < b.rows; ++row) multiply_tile<T, 1, 1>(b, row, begin, end, {w + row * b.weight_stride});
+    multiply_tile<T, R, P>(b, pass, row, ahead);
+    ++pass.tile;
   }
+  for (; row < b.rows; ++row) multiply_tile<T, 1, 0>(b, pass, row, {});
 }
 
+// A single vector against 16 weight rows reads 16 streams, which the hardware prefetches at 97 % of
+// the machine's read speed; fetching by instruction as well took 15 % from that. Wider tiles leave
+// memory idle unless they fetch.
 template <int T, int R>
-void multiply_ahead(const LinearBlock& b) {
-  if (b.next_x_rows == 0 && b.next_weight_rows == 0) return multiply_rows<T, R, 0>(b);
-  if (b.next_weight_rows > 0 && b.next_x_rows == 0) return multiply_rows<T, R, 2>(b);
-  return multiply_rows<T, R, 1>(b);
+void multiply_tokens(const LinearBlock& b, Pass& pass) {
+  if (b.next_x_rows + b.next_weight_rows == 0) return multiply_rows<T, R, 0>(b, pass);
+  if (b.next_x_rows > 0) return multiply_rows<T, R, 1>(b, pass);
+  if (b.tokens == T) return multiply_rows<T, R, R>(b, pass);
+  return multiply_rows<T, R, 2>(b, pass);
 }
 
 }  // namespace
 
-void multiply_avx512bf16(const LinearBlock& block) {
-  switch (block.tokens) {
-    case 1:
-      return multiply_ahead<1, 16>(block);
-    case 2:
-      return multiply_ahead<2, 8>(block);
-    case 3:
-      return multiply_ahead<3, 8>(block);
-    case 4:
-      return multiply_ahead<4, 4>(block);
-    case 5:
-      return multiply_ahead<5, 4>(block);
-    case 6:
-      return multiply_ahead<6, 4>(block);
-  }
+void multiply_avx512bf16(const LinearBlock& b) {
+  const int64_t groups = (b.tokens + kMaxTokens - 1) / kMaxTokens;
+  const int64_t size = b.tokens / groups, larger = b.tokens % groups;
+  Pass pass = {};
+  do {
+    pass.end = b.k - pass.begin < b.block_k ? b.k : pass.begin + b.block_k;
+    pass.t0 = pass.tile = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t tokens = size + (g < larger ? 1 : 0);
+      switch (tokens) {
+        case 1:
+          multiply_tokens<1, 16>(b, pass);
+          break;
+        case 2:
+          multiply_tokens<2, 8>(b, pass);
+          break;
+        case 3:
+          multiply_tokens<3, 8>(b, pass);
+          break;
+        case 4:
+          multiply_tokens<4, 4>(b, pass);
+          break;
+        case 5:
+          multiply_tokens<5, 4>(b, pass);
+          break;
+        case 6:
+          multiply_tokens<6, 4>(b, pass);
+          break;
+      }
+      pass.t0 += tokens;
+    }
+    pass.begin = pass.end;
+  } while (pass.begin < b.k);
 }
 
 }  // namespace miniinfer::cpu

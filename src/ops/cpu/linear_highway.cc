@@ -27,10 +27,6 @@ constexpr int kTileTokens = 6;
 #endif
 constexpr int kTileRows = 4;
 
-// K is walked in blocks of this many float32 (2 KiB a row): six rows of x stay in the first-level
-// cache.
-constexpr int64_t kBlockK = 1024;
-
 template <typename W>
 constexpr int64_t kStep = sizeof(W) == 2 && std::is_same_v<W, BFloat16> ? 2 * kLanes : kLanes;
 
@@ -120,11 +116,15 @@ void multiply_rows(const LinearBlock& b, int64_t t0, int64_t begin, int64_t end)
 
 template <typename W>
 void multiply(const LinearBlock& b) {
-  static_assert(kBlockK % kStep<W> == 0);
-  for (int64_t begin = 0; begin == 0 || begin < b.k; begin += kBlockK) {
-    const int64_t end = std::min(b.k, begin + kBlockK);
-    for (int64_t t = 0; t < b.tokens; t += kTileTokens) {
-      switch (std::min<int64_t>(b.tokens - t, kTileTokens)) {
+  const int64_t groups = (b.tokens + kTileTokens - 1) / kTileTokens;
+  const int64_t size = b.tokens / groups, larger = b.tokens % groups;
+  int64_t begin = 0;
+  do {
+    const int64_t end = std::min(b.k, begin + b.block_k);
+    int64_t t = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t tokens = size + (g < larger ? 1 : 0);
+      switch (tokens) {
         case 1:
           multiply_rows<1, W>(b, t, begin, end);
           break;
@@ -146,8 +146,10 @@ void multiply(const LinearBlock& b) {
           break;
 #endif
       }
+      t += tokens;
     }
-  }
+    begin = end;
+  } while (begin < b.k);
 }
 
 void multiply_f32(const LinearBlock& b) {

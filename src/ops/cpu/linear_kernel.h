@@ -6,14 +6,17 @@
 // live here.
 namespace miniinfer::cpu {
 
-// Largest number of x rows that one kernel call takes: 6 of them by 4 weight rows are 24
-// accumulators, which leaves 8 of 32 vector registers for operands.
+// Most rows of x in one tile of a kernel: 6 of them by 4 weight rows are 24 accumulators, which
+// leaves 8 of 32 vector registers for operands.
 constexpr int kMaxTokens = 6;
-// Most weight rows of one kernel call, a multiple of every kernel's row tile.
+// Up to this many rows of x go to a kernel at once: memory, not arithmetic, limits so few.
+constexpr int kResidentTokens = 24;
+// Most weight rows of one kernel call, and most outputs (tokens * rows).
 constexpr int kMaxRows = 256;
+constexpr int kMaxOutputs = kMaxTokens * kMaxRows;
 // Accumulators that a kernel parks between two blocks of k, in floats: one 16-lane vector an
 // output.
-constexpr int64_t kCarryFloats = int64_t{kMaxTokens} * kMaxRows * 16;
+constexpr int64_t kCarryFloats = int64_t{kMaxOutputs} * 16;
 
 // sums[t][r] = sum over k of x[t][k] * weight[r][k] in float32, for one thread.
 //
@@ -24,11 +27,13 @@ constexpr int64_t kCarryFloats = int64_t{kMaxTokens} * kMaxRows * 16;
 struct LinearBlock {
   const void* x;          // [tokens][k], prepared (see LinearKernel)
   int64_t x_stride;       // bytes
-  int64_t tokens;         // 1..kMaxTokens
+  int64_t tokens;         // 1..kResidentTokens
   const void* weight;     // [rows][k]
   int64_t weight_stride;  // bytes
   int64_t rows;           // 1..kMaxRows
   int64_t k;
+  int64_t block_k;      // k is walked in blocks of this many, a multiple of 64; the result does not
+                        // depend on it
   float* sums;          // [tokens][rows]
   int64_t sums_stride;  // floats
   // What the caller will want next, fetched ahead; rows 0 when nothing.
@@ -36,7 +41,7 @@ struct LinearBlock {
   int64_t next_x_rows;
   const void* next_weight;
   int64_t next_weight_rows;
-  float* carry;         // kCarryFloats, 64-byte aligned
+  float* carry;  // kCarryFloats, 64-byte aligned
 };
 
 enum class XLayout : uint8_t {
