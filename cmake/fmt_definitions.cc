@@ -1,0 +1,3 @@
+// The definitions of fmt, once for the whole program.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
