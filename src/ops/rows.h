@@ -46,6 +46,12 @@ class Rows {
   void* row(int64_t index) const { return at<void>(index); }
   bool defined() const { return base_ != nullptr; }
 
+  // Rows from `index` on that lie one step apart: what a kernel can walk without asking again.
+  int64_t run_length(int64_t index) const {
+    return num_ <= 1 ? INT64_MAX : extents_[0] - index % extents_[0];
+  }
+  int64_t step_bytes() const { return strides_[0] * element_; }
+
  private:
   void push(int64_t extent, int64_t stride) {
     extents_[num_] = extent;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "ops/cases/attention.h"
 #include "ops/op_test.h"
 #include "ops/ref/reference.h"
 
@@ -87,7 +88,6 @@ class Scene {
     return out;
   }
   const AttentionPlan& plan() const { return plan_; }
-  double value_bound() const { return 1; }
 
   AttentionProblem problem(int threads) const {
     return {starts_,          contexts_,        step_tables_, stride_, config_.heads,
@@ -184,7 +184,29 @@ void check_random_batches(Random& random, const std::string& target, int rounds)
 
 TEST(Attention, MatchesTheReferenceOnRandomBatches) {
   Random random(fresh_seed());
-  for_each_target([&](const std::string& target) { check_random_batches(random, target, 20); });
+  for_each_target([&](const std::string& target) { check_random_batches(random, target, 12); });
+}
+
+// The timed cases at sizes that the scalar reference gets through.
+TEST(Attention, MatchesTheReferenceOnTheTimedCases) {
+  Random random(fresh_seed() + 5);
+  for (const AttentionCase& c : kAttentionCases) {
+    const Config config{c.heads, c.kv_heads,       c.head_dim, DType::kFloat32,
+                        c.cache, DType::kBFloat16, c.window};
+    const int context_len = std::min(c.context, 300), rows = std::min(c.rows, 9);
+    const std::vector<int> lengths(std::min(c.sequences, 2), context_len);
+    std::vector<Scene::Part> prefix, step;
+    for (int b = 0; b < static_cast<int>(lengths.size()); ++b) {
+      prefix.push_back({b, 0, context_len - rows});
+      step.push_back({b, context_len - rows, context_len});
+    }
+    Scene scene(config, lengths, random.next());
+    ExecContext context = ExecContext::cpu(2);
+    scene.step(context, prefix);
+    const Tensor out = scene.step(context, step);
+    expect_near(out.view(), scene.reference().view(), tolerance(config), 1e-5,
+                fmt::format("seed {} {}", fresh_seed(), config.to_string()));
+  }
 }
 
 bool same_bits(const Tensor& a, int64_t a_row, const Tensor& b, int64_t b_row, int64_t rows) {
@@ -221,7 +243,7 @@ void check_bits(Random& random, const std::string& target, int rounds) {
 
 TEST(Attention, ARowsBitsDependOnItsOwnContextAlone) {
   Random random(fresh_seed() + 1);
-  for_each_target([&](const std::string& target) { check_bits(random, target, 12); });
+  for_each_target([&](const std::string& target) { check_bits(random, target, 8); });
 }
 
 TEST(Attention, LongContextsAreSplitOverThreadsWithoutAnEffect) {

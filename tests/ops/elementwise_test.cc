@@ -8,6 +8,7 @@
 #include "miniinfer/ops/embedding.h"
 #include "miniinfer/ops/rope.h"
 #include "miniinfer/ops/softmax.h"
+#include "ops/cases/rowwise.h"
 #include "ops/op_test.h"
 #include "ops/ref/reference.h"
 
@@ -84,6 +85,34 @@ TEST(Activation, MatchesTheReference) {
                               dtype_name(args.out.dtype())));
     }
   });
+}
+
+// The timed cases, at no more rows than the scalar reference gets through.
+TEST(Elementwise, TheTimedCasesMatchTheReference) {
+  Random random(fresh_seed() + 5);
+  ExecContext context = ExecContext::cpu(2);
+  for (const ActivationCase& c : kActivationCases) {
+    const Shape shape = {std::min<int64_t>(c.rows, 5), c.width};
+    const Tensor x = random_tensor(shape, c.x, random.next(), 4),
+                 other = random_tensor(shape, c.x, random.next());
+    const Tensor out(shape, c.out), want = double_tensor(shape);
+    ActivationArgs args{.x = x.view(), .kind = c.kind, .out = want};
+    if (c.gated) args.other = other.view();
+    ref::activation(args);
+    args.out = out;
+    activation(context, args);
+    expect_near(out.view(), want.view(), 1e-37, 4e-6,
+                fmt::format("activation {}", static_cast<int>(c.kind)));
+  }
+  for (const SoftmaxCase& c : kSoftmaxCases) {
+    const Shape shape = {std::min<int64_t>(c.rows, 2), c.width};
+    const Tensor x = random_tensor(shape, c.x, random.next(), 10);
+    const Tensor out(shape, c.out), want = double_tensor(shape);
+    ref::softmax({.x = x.view(), .log = c.log, .out = want});
+    softmax(context, {.x = x.view(), .log = c.log, .out = out});
+    expect_near(out.view(), want.view(), c.log ? 2e-5 : 1e-37, 8e-6,
+                "softmax " + shape.to_string());
+  }
 }
 
 TEST(Activation, KeepsItsLimits) {

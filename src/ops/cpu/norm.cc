@@ -1,7 +1,5 @@
 #include "miniinfer/ops/norm.h"
 
-#include <algorithm>
-
 #include "ops/cpu/convert.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/row_loop.h"
@@ -90,26 +88,42 @@ HWY_INLINE float inverse_root(float value) {
   return hn::GetLane(hn::Div(hn::Set(d1, 1.0F), hn::Sqrt(hn::Set(d1, value))));
 }
 
-void rms_norm_row(const NormRow& p, const void* x, const void* next_x, float* residual,
-                  float* buffer, void* out) {
-  const float* row = input_row(p, x, residual, buffer);
-  const auto square = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::MulAdd(v, v, sum); };
-  const float mean_square = row_sum(row, p.width, square) / static_cast<float>(p.width);
-  write_row(p, next_x, row, 0.0F, inverse_root(mean_square + p.eps), out);
+// Rows of a model's query and key heads are short, 64 or 128 elements: a call for each would take
+// as long as the row.
+template <class Statistics>
+HWY_INLINE void norm_rows(const NormRow& p, const NormRun& run, Statistics&& statistics) {
+  for (int64_t i = 0; i < run.rows; ++i) {
+    const char* x = run.x + i * run.x_step;
+    float* residual = run.residual == nullptr
+                          ? nullptr
+                          : reinterpret_cast<float*>(run.residual + i * run.residual_step);
+    const float* row = input_row(p, x, residual, run.buffer);
+    float mean, inverse;
+    statistics(row, &mean, &inverse);
+    const char* next = i + 1 < run.rows ? x + run.x_step : x;
+    write_row(p, next, row, mean, inverse, run.out + i * run.out_step);
+  }
 }
 
-void layer_norm_row(const NormRow& p, const void* x, const void* next_x, float* residual,
-                    float* buffer, void* out) {
-  const float* row = input_row(p, x, residual, buffer);
+void rms_norm_rows(const NormRow& p, const NormRun& run) {
+  const auto square = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::MulAdd(v, v, sum); };
+  norm_rows(p, run, [&](const float* row, float* mean, float* inverse) HWY_ATTR {
+    *mean = 0;
+    *inverse = inverse_root(row_sum(row, p.width, square) / static_cast<float>(p.width) + p.eps);
+  });
+}
+
+void layer_norm_rows(const NormRow& p, const NormRun& run) {
   const auto add = [](FloatVec v, FloatVec sum) HWY_ATTR { return hn::Add(sum, v); };
-  const float mean = row_sum(row, p.width, add) / static_cast<float>(p.width);
-  const auto vmean = hn::Set(FloatTag(), mean);
-  const auto deviation = [vmean](FloatVec v, FloatVec sum) HWY_ATTR {
-    const auto centred = hn::Sub(v, vmean);
-    return hn::MulAdd(centred, centred, sum);
-  };
-  const float variance = row_sum(row, p.width, deviation) / static_cast<float>(p.width);
-  write_row(p, next_x, row, mean, inverse_root(variance + p.eps), out);
+  norm_rows(p, run, [&](const float* row, float* mean, float* inverse) HWY_ATTR {
+    *mean = row_sum(row, p.width, add) / static_cast<float>(p.width);
+    const auto vmean = hn::Set(FloatTag(), *mean);
+    const auto deviation = [vmean](FloatVec v, FloatVec sum) HWY_ATTR {
+      const auto centred = hn::Sub(v, vmean);
+      return hn::MulAdd(centred, centred, sum);
+    };
+    *inverse = inverse_root(row_sum(row, p.width, deviation) / static_cast<float>(p.width) + p.eps);
+  });
 }
 
 }  // namespace miniinfer::cpu::HWY_NAMESPACE
@@ -118,15 +132,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace miniinfer::cpu {
 
-HWY_EXPORT(rms_norm_row);
-HWY_EXPORT(layer_norm_row);
+HWY_EXPORT(rms_norm_rows);
+HWY_EXPORT(layer_norm_rows);
 
 namespace {
 
-using RowFn = void (*)(const NormRow&, const void*, const void*, float*, float*, void*);
+using RowsFn = void (*)(const NormRow&, const NormRun&);
 
 template <typename Args>
-void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, RowFn row_fn) {
+void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, RowsFn rows_fn) {
   const Workspace::Scope scope(context.workspace());
   const int64_t width = args.x.dim(-1);
   if (width == 0) return;
@@ -138,21 +152,25 @@ void norm(ExecContext& context, const Args& args, const ConstTensorView& bias, R
                          args.eps};
   const bool buffered = !args.residual.defined() && args.x.dtype() != DType::kFloat32;
   const Rows x(args.x), residual(args.residual), out(args.out);
-  const int64_t last = row_count(args.x) - 1;
-  for_each_row(context, {args.x, buffered}, [&](int64_t row, float* buffer) {
-    row_fn(norm_row, x.row(row), x.row(std::min(row + 1, last)),
-           residual.defined() ? residual.at<float>(row) : nullptr, buffer, out.row(row));
-  });
+  const Rows* const views[] = {&x, &out, &residual};
+  const size_t num_views = residual.defined() ? 3 : 2;
+  for_each_run(context, {args.x, buffered}, {views, num_views},
+               [&](int64_t row, int64_t count, float* buffer) {
+                 rows_fn(norm_row,
+                         {count, x.at<char>(row),
+                          residual.defined() ? residual.at<char>(row) : nullptr, out.at<char>(row),
+                          x.step_bytes(), residual.step_bytes(), out.step_bytes(), buffer});
+               });
 }
 
 }  // namespace
 
 void rms_norm(ExecContext& context, const RmsNormArgs& args) {
-  norm(context, args, ConstTensorView(), HWY_DYNAMIC_POINTER(rms_norm_row));
+  norm(context, args, ConstTensorView(), HWY_DYNAMIC_POINTER(rms_norm_rows));
 }
 
 void layer_norm(ExecContext& context, const LayerNormArgs& args) {
-  norm(context, args, args.bias, HWY_DYNAMIC_POINTER(layer_norm_row));
+  norm(context, args, args.bias, HWY_DYNAMIC_POINTER(layer_norm_rows));
 }
 
 }  // namespace miniinfer::cpu

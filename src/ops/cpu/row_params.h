@@ -17,6 +17,16 @@ struct NormRow {
   float eps;
 };
 
+// Rows one step (in bytes) apart.
+struct NormRun {
+  int64_t rows;
+  const char* x;
+  char* residual;  // null without one
+  char* out;
+  int64_t x_step, residual_step, out_step;
+  float* buffer;  // [width], when x is converted
+};
+
 struct SoftmaxRow {
   DType x_dtype;
   DType out_dtype;
