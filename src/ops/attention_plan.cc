@@ -100,9 +100,10 @@ void plan_attention(const AttentionProblem& p, int sliding_window, AttentionPlan
   }
 }
 
-size_t attention_workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_heads,
+// Neither the tokens nor the sequences of a step enter: a task keeps its rows in its thread's
+// scratch, and split contexts stay under a limit for each thread.
+size_t attention_workspace_bytes(int64_t /*max_tokens*/, int64_t /*max_sequences*/, int num_heads,
                                  int num_kv_heads, int head_dim, int num_threads) {
-  (void)max_tokens, (void)max_sequences;
   const size_t partials = sizeof(float) * static_cast<size_t>(kMaxPartialFloats) * num_threads;
   return partials +
          num_threads * (cpu::attention_scratch_bytes(num_heads, num_kv_heads, head_dim) + 64) + 64;
