@@ -1,10 +1,13 @@
 #include "line_editor.h"
 
 #include <cerrno>
+#include <clocale>
 #include <cstdio>
-#include <iostream>
+#include <cstdlib>
+#include <cwchar>
 
 #include <histedit.h>
+#include <unistd.h>
 
 #include "terminal.h"
 
@@ -20,6 +23,7 @@ struct LineEditor::Impl {
   EditLine* edit = nullptr;
   History* history = nullptr;
   HistEvent event{};
+  LineReader lines{"-"};  // without a terminal
 
   static const char* show_prompt(EditLine* edit) {
     void* self = nullptr;
@@ -28,12 +32,34 @@ struct LineEditor::Impl {
   }
 };
 
+namespace {
+
+// Reads one character as el_wgetc() wants it, but gives up when interrupted.
+int read_character(EditLine*, wchar_t* character) {
+  if (!wait_for_stdin()) {
+    errno = EINTR;
+    return -1;
+  }
+  std::mbstate_t state{};
+  for (char byte; read(STDIN_FILENO, &byte, 1) == 1;) {
+    const size_t used = std::mbrtowc(character, &byte, 1, &state);
+    if (used == static_cast<size_t>(-2)) continue;  // more bytes belong to it
+    if (used == static_cast<size_t>(-1)) *character = L'?', state = {};
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
 LineEditor::LineEditor(std::string prompt, std::string history_file)
     : impl_(std::make_unique<Impl>()) {
   Impl& impl = *impl_;
   impl.prompt = std::move(prompt);
   impl.history_file = std::move(history_file);
   if (!stdin_is_terminal()) return;
+  std::setlocale(LC_CTYPE, "");  // wide characters, of what the user types
+  if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
   impl.edit = el_init("miniinfer", stdin, stdout, stderr);
   impl.history = history_init();
   if (impl.edit == nullptr || impl.history == nullptr) return;
@@ -41,6 +67,7 @@ LineEditor::LineEditor(std::string prompt, std::string history_file)
   el_set(impl.edit, EL_PROMPT, &Impl::show_prompt);
   el_set(impl.edit, EL_EDITOR, "emacs");
   el_set(impl.edit, EL_SIGNAL, 0);
+  el_set(impl.edit, EL_GETCFN, &read_character);
   el_set(impl.edit, EL_HIST, history, impl.history);
   el_set(impl.edit, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   history(impl.history, &impl.event, H_SETSIZE, kHistoryLines);
@@ -63,7 +90,8 @@ std::optional<std::string> LineEditor::read() {
   Impl& impl = *impl_;
   std::string line;
   if (impl.edit == nullptr) {
-    if (!std::getline(std::cin, line)) return std::nullopt;
+    int64_t number = 0;
+    if (!impl.lines.next(line, number)) return std::nullopt;
     return line;
   }
   clear_interrupt();

@@ -1,7 +1,5 @@
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 
 #include <fmt/format.h>
 
@@ -98,15 +96,14 @@ int stream_answer(const std::shared_ptr<LlmCore>& core, const BatchItem& item) {
 }
 
 // Prints each result as it comes, as JSON or as plain text, and closes with the speed of the whole.
-int run_lines(LlmCore& core, const std::function<std::optional<BatchItem>()>& next, bool json) {
+int run_lines(LlmCore& core, BatchCallbacks callbacks, bool json) {
   ProgressLine progress;
-  BatchProgress last;
-  int64_t failed = 0;
+  int64_t answered = 0, failed = 0, output_tokens = 0;
   const double start = seconds_since_start();
   const auto done = [&](GenerateResult&& result) {
     progress.clear();
     const Json object = result_to_json(result);
-    if (object.contains("error")) ++failed;
+    ++(object.contains("error") ? failed : answered);
     if (json) {
       print(object.dump() + "\n");
     } else if (object.contains("error")) {
@@ -116,47 +113,35 @@ int run_lines(LlmCore& core, const std::function<std::optional<BatchItem>()>& ne
     }
     flush();
   };
-  const bool completed =
-      run_batch(core, {.next = next,
-                       .done = done,
-                       .cancelled = interrupted,
-                       .progress = [&](const BatchProgress& now) {
-                         last = now;
-                         progress.show(-1, fmt::format("{} done, {:.1f} tokens/s", now.finished,
-                                                       static_cast<double>(now.output_tokens) /
-                                                           (seconds_since_start() - start)));
-                       }});
+  callbacks.done = done;
+  callbacks.cancelled = interrupted;
+  callbacks.progress = [&](const BatchProgress& now) {
+    output_tokens = now.output_tokens;
+    progress.show(
+        -1, fmt::format("{} done, {:.1f} tokens/s", now.finished,
+                        static_cast<double>(now.output_tokens) / (seconds_since_start() - start)));
+  };
+  const bool completed = run_batch(core, callbacks);
   progress.clear();
   if (!completed) return kInterruptedExit;
   const double seconds = seconds_since_start() - start;
   if (!json || stderr_is_terminal())
-    fmt::print(stderr, "{} prompts, {} tokens in {:.2f} s, {:.1f} tokens/s\n", last.finished,
-               last.output_tokens, seconds, static_cast<double>(last.output_tokens) / seconds);
+    fmt::print(stderr, "{} prompts, {} tokens in {:.2f} s, {:.1f} tokens/s\n", answered,
+               output_tokens, seconds, static_cast<double>(output_tokens) / seconds);
   return json || failed == 0 ? 0 : 1;
 }
 
 int run_prompts_file(LlmCore& core, const RunFlags& flags, const BatchItem& defaults) {
-  std::ifstream file;
-  const bool from_stdin = flags.prompts_file == "-";
-  if (!from_stdin) {
-    file.open(flags.prompts_file);
-    if (!file || std::filesystem::is_directory(flags.prompts_file))
-      throw Error(ErrorCode::kInvalidArgument, flags.prompts_file + ": cannot be read",
-                  "prompts_file");
-  }
-  std::istream& in = from_stdin ? std::cin : file;
-  int64_t line_number = 0;
-  return run_lines(
-      core,
-      [&]() -> std::optional<BatchItem> {
-        for (std::string line; std::getline(in, line);) {
-          ++line_number;
-          if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-          return parse_request_line(line, line_number, defaults);
-        }
-        return std::nullopt;
-      },
-      flags.json);
+  LineReader lines(flags.prompts_file);
+  return run_lines(core,
+                   {.ready = [&] { return lines.ready(); },
+                    .next = [&]() -> std::optional<BatchItem> {
+                      std::string line;
+                      int64_t number = 0;
+                      if (!lines.next(line, number)) return std::nullopt;
+                      return parse_request_line(line, number, defaults);
+                    }},
+                   flags.json);
 }
 
 int run(const RunFlags& flags) {
@@ -181,7 +166,7 @@ int run(const RunFlags& flags) {
   }
   if (!flags.json && item.params.n == 1) return stream_answer(core, item);
   std::optional<BatchItem> only = std::move(item);
-  return run_lines(*core, [&] { return std::exchange(only, std::nullopt); }, flags.json);
+  return run_lines(*core, {.next = [&] { return std::exchange(only, std::nullopt); }}, flags.json);
 }
 
 }  // namespace

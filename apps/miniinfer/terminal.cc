@@ -6,9 +6,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "miniinfer/error.h"
@@ -29,12 +30,15 @@ void on_interrupt(int) {
 
 void install_signal_handlers() {
   struct sigaction action{};
-  action.sa_handler = on_interrupt;  // without SA_RESTART, so that a read from the terminal ends
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;  // a write to the terminal must not fail half way; reads poll first
   sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-void stay_on_interrupt() { stays = 1; }
+void stay_on_interrupt() {
+  stays = 1;
+}
 
 bool interrupted() {
   return interrupt_count > 0;
@@ -64,21 +68,81 @@ bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
 }
 
-std::string read_all(const std::string& path) {
-  if (path == "-") {
-    std::string text;
-    char buffer[65536];
-    for (ssize_t count; (count = read(STDIN_FILENO, buffer, sizeof buffer)) != 0;) {
-      if (count < 0 && interrupted()) std::exit(kInterruptedExit);
-      if (count < 0) throw Error(ErrorCode::kNotFound, "stdin: cannot be read");
-      text.append(buffer, static_cast<size_t>(count));
-    }
-    return text;
+bool wait_for_stdin() {
+  // The time limit serves a signal that another thread took, or that came before poll() was
+  // entered.
+  constexpr int kMilliseconds = 100;
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  while (!interrupted())
+    if (poll(&input, 1, kMilliseconds) > 0) return true;
+  return false;
+}
+
+LineReader::LineReader(const std::string& path) : path_(path), fd_(STDIN_FILENO) {
+  if (path == "-") return;
+  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0)
+    throw Error(ErrorCode::kInvalidArgument, path + ": cannot be read: " + std::strerror(errno));
+}
+
+LineReader::~LineReader() {
+  if (fd_ != STDIN_FILENO) close(fd_);
+}
+
+bool LineReader::refill() {
+  constexpr size_t kChunk = 65536;
+  if (fd_ == STDIN_FILENO && !wait_for_stdin()) return false;
+  const size_t size = buffer_.size();
+  buffer_.resize(size + kChunk);
+  const ssize_t count = read(fd_, buffer_.data() + size, kChunk);
+  if (count < 0)
+    throw Error(ErrorCode::kInvalidArgument, path_ + ": cannot be read: " + std::strerror(errno));
+  buffer_.resize(size + static_cast<size_t>(count));
+  return count > 0;
+}
+
+bool LineReader::ready() const {
+  if (fd_ != STDIN_FILENO || buffer_.find('\n', position_) != std::string::npos) return true;
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  return poll(&input, 1, 0) > 0;
+}
+
+std::string LineReader::rest() {
+  while (refill()) {
   }
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in) throw Error(ErrorCode::kInvalidArgument, path + ": cannot be read");
-  return text;
+  if (interrupted()) std::exit(kInterruptedExit);
+  return std::exchange(buffer_, {});
+}
+
+bool LineReader::read_line(std::string& line) {
+  for (size_t searched = position_;;) {
+    const size_t end = buffer_.find('\n', searched);
+    if (end != std::string::npos) {
+      line.assign(buffer_, position_, end - position_);
+      position_ = end + 1;
+      return true;
+    }
+    buffer_.erase(0, std::exchange(position_, 0));
+    searched = buffer_.size();
+    if (refill()) continue;
+    if (interrupted()) return false;
+    line = std::exchange(buffer_, {});  // the last line may lack its end
+    return !line.empty();
+  }
+}
+
+bool LineReader::next(std::string& line, int64_t& number) {
+  while (read_line(line)) {
+    number = ++number_;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.find_first_not_of(" \t") != std::string::npos) return true;
+  }
+  return false;
+}
+
+std::string read_all(const std::string& path) {
+  LineReader reader(path);
+  return reader.rest();
 }
 
 void ProgressLine::show(double fraction, const std::string& text) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -22,6 +23,36 @@ void flush();
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+
+// Waits until stdin has something to read or has ended; false when interrupted meanwhile.
+bool wait_for_stdin();
+
+// Lines of a file; "-" is stdin. Ends early when interrupted.
+class LineReader {
+ public:
+  // Throws Error invalid_argument when the file cannot be read.
+  explicit LineReader(const std::string& path);
+  ~LineReader();
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+
+  // The next line that is not blank, without its end, and its number from 1; false at the end.
+  bool next(std::string& line, int64_t& number);
+  // Whether next() would return without waiting for somebody to write.
+  bool ready() const;
+  // Everything that is left.
+  std::string rest();
+
+ private:
+  bool refill();  // false at the end or when interrupted
+  bool read_line(std::string& line);
+
+  std::string path_;
+  int fd_;
+  std::string buffer_;
+  size_t position_ = 0;
+  int64_t number_ = 0;
+};
 
 // All of stdin or of a file ("-" is stdin). Throws Error invalid_argument: the name came from
 // the command line.

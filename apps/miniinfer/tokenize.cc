@@ -1,6 +1,3 @@
-#include <filesystem>
-#include <fstream>
-#include <iostream>
 
 #include <fmt/format.h>
 
@@ -27,21 +24,11 @@ struct TokenizeFlags {
 };
 
 int tokenize_file(const TextSide& text, const TokenizeFlags& flags) {
-  std::ifstream file;
-  const bool from_stdin = flags.input_file == "-";
-  if (!from_stdin) {
-    file.open(flags.input_file);
-    if (!file || std::filesystem::is_directory(flags.input_file))
-      throw Error(ErrorCode::kInvalidArgument, flags.input_file + ": cannot be read", "input_file");
-  }
-  std::istream& in = from_stdin ? std::cin : file;
-  int64_t line_number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++line_number;
-    if (interrupted()) return kInterruptedExit;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    print(tokenize_line(text, line, line_number, !flags.no_special_tokens).dump() + "\n");
-  }
+  LineReader lines(flags.input_file);
+  int64_t number = 0;
+  for (std::string line; lines.next(line, number);)
+    print(tokenize_line(text, line, number, !flags.no_special_tokens).dump() + "\n");
+  if (interrupted()) return kInterruptedExit;
   flush();
   return 0;
 }

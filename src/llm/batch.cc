@@ -23,7 +23,7 @@ class BatchRun {
 
   bool run() {
     for (bool more = true; more || !running_.empty();) {
-      while (more && running_.size() < window_) {
+      while (more && running_.size() < window_ && (running_.empty() || callbacks_.ready())) {
         more = start_next();
         deliver();  // refused requests take no place in the window
       }

@@ -23,6 +23,8 @@ struct BatchProgress {
 };
 
 struct BatchCallbacks {
+  // Whether next() would return at once; while it would not, what runs goes on.
+  std::function<bool()> ready = [] { return true; };
   std::function<std::optional<BatchItem>()> next;  // the next request; nothing at the end
   std::function<void(GenerateResult&&)> done;      // each result, in the order of the requests
   std::function<bool()> cancelled = [] { return false; };  // asked at least every 50 ms

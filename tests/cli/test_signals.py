@@ -1,5 +1,6 @@
 """Interrupts and closed pipes."""
 
+import json
 import os
 import pty
 import select
@@ -37,6 +38,16 @@ def test_a_reader_that_leaves_ends_the_program_quietly(miniinfer):
     process.stdout.close()
     assert process.wait(timeout=20) == 141
     assert process.stderr.read() == b""
+
+
+def test_a_partner_on_the_pipes_gets_each_answer_before_it_asks_again(miniinfer):
+    process = subprocess.Popen([miniinfer, "run", "--prompts-file", "-", "--json", "--max-tokens", "2"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    for token in range(3, 8):
+        process.stdin.write('{"prompt_token_ids": [%d]}\n' % token)
+        assert json.loads(process.stdout.readline())["prompt_token_ids"] == [token]
+    process.stdin.close()
+    assert process.wait(timeout=20) == 0
 
 
 class Terminal:
