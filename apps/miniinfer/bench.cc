@@ -289,6 +289,8 @@ void add_bench(CLI::App& app, Action& action) {
   app.require_subcommand(1);
   add_latency(*app.add_subcommand("latency", "A batch of equal requests, again and again"), action);
   add_throughput(*app.add_subcommand("throughput", "Many requests at once"), action);
+  add_bench_engine(*app.add_subcommand("engine", "What the engine adds to a step of its model"),
+                   action);
   add_ops(*app.add_subcommand("ops", "Every operator against the limit of this machine"), action);
 }
 
