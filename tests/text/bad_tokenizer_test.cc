@@ -219,7 +219,7 @@ TEST(BadTokenizer, MutatedFilesNeverPanic) {
   int loaded = 0;
   for (int round = 0; round < 5000; ++round) {
     std::string json = original;
-    for (uint32_t edits = 1 + random() % 3; edits > 0; --edits) {
+    for (uint32_t edits = 1 + random() % 3; edits > 0 && !json.empty(); --edits) {
       const size_t at = random() % json.size();
       switch (random() % 4) {
         case 0:

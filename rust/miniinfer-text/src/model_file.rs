@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Vocab {
                 f.write_str("a vocabulary")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-                let mut map = AHashMap::with_capacity(1 << 16);
+                let mut map = AHashMap::new();
                 let (mut ids, mut max_id, mut longest) = (Ids::default(), None, 0);
                 while let Some((token, id)) = entries.next_entry::<Text, u32>()? {
                     let token = token.0.into_owned();

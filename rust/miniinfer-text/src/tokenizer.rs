@@ -5,6 +5,7 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 
 use crate::decode::Decoding;
 use crate::failure::{Failure, Outcome};
+use crate::ffi::caught;
 use crate::load::Loaded;
 use crate::pre_tokenize::PreTokenize;
 
@@ -54,7 +55,7 @@ impl Tokenizer {
         let (bos, eos) = (named("bos_token"), named("eos_token"));
         let clean_up = config.clean_up_spaces
             && (config.clean_up_bpe_too || !matches!(parts.model, ModelWrapper::BPE(_)));
-        Ok(Self {
+        let tokenizer = Self {
             pre_tokenize: parts.pre_tokenizer.as_ref().map(PreTokenize::new).transpose()?,
             decoding: Decoding::new(parts.decoder, clean_up),
             normalizer: parts.normalizer,
@@ -68,7 +69,16 @@ impl Tokenizer {
             eos,
             vocab_size: max_id.map_or(0, |id| id as i64 + 1),
             split_special_tokens: config.split_special_tokens,
-        })
+        };
+        tokenizer.probe()?;
+        Ok(tokenizer)
+    }
+
+    /// The library panics where a post-processor names a token that it does not define.
+    fn probe(&self) -> Outcome<()> {
+        let tried = caught(|| self.encode("a", true, Specials::Parse).map(|_| ()));
+        let refused = tried.map_err(|panic| Failure::corrupt(format!("tokenizer.json: unusable: {panic}")));
+        refused.map(|_| ())
     }
 
     pub fn encode(&self, text: &str, add_special_tokens: bool, specials: Specials) -> Outcome<Vec<i32>> {

@@ -203,10 +203,10 @@ fn bytes_of_run(run: &mut Vec<String>) -> Outcome<Vec<String>> {
 
 fn strip(token: &str, content: char, start: usize, stop: usize) -> String {
     let mut rest = token;
-    for _ in 0..start {
+    for _ in 0..start.min(token.len()) {
         rest = rest.strip_prefix(content).unwrap_or(rest);
     }
-    for _ in 0..stop {
+    for _ in 0..stop.min(token.len()) {
         rest = rest.strip_suffix(content).unwrap_or(rest);
     }
     rest.to_string()
