@@ -19,12 +19,12 @@ enum class ErrorCode {
   kInternal,           // a defect of this program                           500, exit 70
 };
 
-std::string_view error_code_name(ErrorCode code);
+std::string_view error_code_name(ErrorCode code);  // "invalid_argument", ...
 int http_status(ErrorCode code);
 int exit_code(ErrorCode code);
 
-// The one exception type. `what()` is a single line that names the file or field and the reason; `param` is
-// the request field at fault, empty when there is none.
+// The one exception type. `what()` is a single line that names the file or field and the reason;
+// `param` is the request field at fault, empty when there is none.
 class Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message, std::string param = {})

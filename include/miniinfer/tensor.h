@@ -33,7 +33,8 @@ enum class DType : uint8_t {
 size_t dtype_size(DType dtype);                                     // bytes of one element
 std::string_view dtype_name(DType dtype);                           // "float32", "bfloat16", ...
 std::optional<DType> dtype_from_safetensors(std::string_view tag);  // "F32", "BF16", ...
-// Unit roundoff: the largest relative error of rounding a real number to `dtype` (bf16 2^-8, fp16 2^-11, fp32 2^-24).
+// Unit roundoff: the largest relative error of rounding a real number to `dtype` (bf16 2^-8, fp16
+// 2^-11, fp32 2^-24); 0 for integers.
 double dtype_roundoff(DType dtype);
 
 enum class DeviceType : uint8_t { kCpu, kCuda };
@@ -44,7 +45,8 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// Up to six dimensions, held inline.
+// Up to six dimensions, held inline. More abort the program: who reads shapes from a file checks
+// them first.
 class Shape {
  public:
   static constexpr int kMaxRank = 6;
@@ -52,7 +54,7 @@ class Shape {
   Shape(std::initializer_list<int64_t> dims);
   explicit Shape(std::span<const int64_t> dims);
   int rank() const { return rank_; }
-  int64_t operator[](int axis) const { return dims_[axis]; }
+  int64_t operator[](int axis) const { return dims_[axis]; }  // axis in [0, rank)
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t num_elements() const;  // 1 for rank 0
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
@@ -64,7 +66,8 @@ class Shape {
   int rank_ = 0;
 };
 
-// A typed, strided view of memory that somebody else owns. Strides are in elements, row-major unless given.
+// A typed, strided view of memory that somebody else owns. Strides are in elements, row-major
+// unless given. A view of null, the default, is undefined: an operand left out.
 class ConstTensorView {
  public:
   ConstTensorView() = default;
@@ -77,16 +80,18 @@ class ConstTensorView {
     return static_cast<const T*>(data_);
   }
   const Shape& shape() const { return shape_; }
+  // A negative axis counts from the end.
   int64_t dim(int axis) const { return shape_[axis < 0 ? axis + shape_.rank() : axis]; }
   int64_t stride(int axis) const { return strides_[axis < 0 ? axis + shape_.rank() : axis]; }
   int rank() const { return shape_.rank(); }
   int64_t num_elements() const { return shape_.num_elements(); }
+  // Of the elements, without the gaps between strided rows.
   size_t num_bytes() const { return static_cast<size_t>(num_elements()) * dtype_size(dtype_); }
   DType dtype() const { return dtype_; }
   Device device() const { return device_; }
   bool defined() const { return data_ != nullptr; }
   bool is_contiguous() const;
-  // Rows [begin, end) of the first dimension.
+  // Rows [begin, end) of the first dimension; a range outside of it aborts the program.
   ConstTensorView rows(int64_t begin, int64_t end) const;
   // "bfloat16 [2, 3]", for messages.
   std::string to_string() const;
@@ -99,6 +104,7 @@ class ConstTensorView {
   Device device_;
 };
 
+// A view whose elements may be written.
 class TensorView : public ConstTensorView {
  public:
   TensorView() = default;
@@ -113,15 +119,16 @@ class TensorView : public ConstTensorView {
     return static_cast<T*>(data_);
   }
   TensorView rows(int64_t begin, int64_t end) const;
-  // The same memory under another shape; the view must be contiguous and the element counts equal.
+  // The same memory under another shape. The view must be contiguous and the element counts equal,
+  // or the program aborts.
   TensorView reshape(Shape shape) const;
 };
 
-// Owns 64-byte-aligned, uninitialized CPU storage. Movable, not copyable. Throws Error resource_exhausted.
+// Owns 64-byte-aligned, uninitialized CPU storage. Movable, not copyable.
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(Shape shape, DType dtype);
+  Tensor(Shape shape, DType dtype);  // throws Error resource_exhausted
   TensorView view() const { return view_; }
   operator TensorView() const { return view_; }  // NOLINT: a tensor is used wherever a view is
   template <typename T>

@@ -1,15 +1,15 @@
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
+
+#include <fmt/format.h>
 
 #include "miniinfer/error.h"
 
 namespace miniinfer {
 
-// Prints the failed condition with its place and aborts. For programmer errors only: no request, no file and
-// no command line may reach it.
+// Prints the failed condition with its place and aborts. For programmer errors only: no request, no
+// file and no command line may reach it.
 [[noreturn]] void check_failed(const char* file, int line, const char* condition,
                                const std::string& message);
 
@@ -28,8 +28,8 @@ void require(bool condition, ErrorCode code, fmt::format_string<Args...> format,
 
 }  // namespace miniinfer
 
-#define MI_CHECK(condition, ...)                                                         \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]]                                                       \
+#define MI_CHECK(condition, ...)                                                                \
+  do {                                                                                          \
+    if (!(condition)) [[unlikely]]                                                              \
       ::miniinfer::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

@@ -1,11 +1,11 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <string>
+
+#include <sched.h>
 
 #include "base/check.h"
 
@@ -16,8 +16,8 @@
 namespace miniinfer {
 namespace {
 
-// 4,000 pauses are about 50 us on the CPUs tried (40 to 45 cycles a pause): longer than the serial stretches
-// between two regions of a step, shorter than anyone would notice as idle burn.
+// 4,000 pauses are about 50 us on the CPUs tried (40 to 45 cycles a pause): longer than the serial
+// stretches between two regions of a step, shorter than anyone would notice as idle burn.
 constexpr int kSpins = 4000;
 
 inline void cpu_pause() {

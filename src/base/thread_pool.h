@@ -9,9 +9,10 @@
 
 namespace miniinfer {
 
-// A fixed team of threads for short, frequent parallel regions (a decode step opens some 200 of them).
-// Waiting workers spin for about 50 us, longer than the serial gaps inside a step, then sleep on a futex, so an
-// idle engine uses no CPU. One thread at a time may open a region; regions do not nest. Bodies must not throw.
+// A fixed team of threads for short, frequent parallel regions (a decode step opens some 200 of
+// them). Waiting workers spin for about 50 us, longer than the serial gaps inside a step, then
+// sleep on a futex, so an idle engine uses no CPU. One thread at a time may open a region; regions
+// do not nest. Bodies must not throw.
 class ThreadPool {
  public:
   // `num_threads` >= 1 counts the caller, who is worker 0.
@@ -30,12 +31,13 @@ class ThreadPool {
                const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // Calls fn(begin, end) on disjoint ranges that cover [0, n), each of at least `grain` items but for the last;
-  // a single range runs on the caller without waking anyone.
+  // Calls fn(begin, end) on disjoint ranges that cover [0, n), each of at least `grain` items but
+  // for the last; a single range runs on the caller without waking anyone.
   template <typename F>
   void parallel_for(int64_t n, int64_t grain, F&& fn) {
     if (n <= 0) return;
-    const int64_t parts = std::min<int64_t>(num_threads_, (n + grain - 1) / std::max<int64_t>(grain, 1));
+    const int64_t parts =
+        std::min<int64_t>(num_threads_, (n + grain - 1) / std::max<int64_t>(grain, 1));
     if (parts <= 1) return fn(int64_t{0}, n);
     run([&](int worker) {
       if (worker >= parts) return;
@@ -44,7 +46,8 @@ class ThreadPool {
     });
   }
 
-  // Calls fn(task, worker) for each task in [0, num_tasks); workers claim tasks in order as they become free.
+  // Calls fn(task, worker) for each task in [0, num_tasks); workers claim tasks in order as they
+  // become free.
   template <typename F>
   void for_each_task(int64_t num_tasks, F&& fn) {
     if (num_tasks <= 0) return;
@@ -67,14 +70,16 @@ class ThreadPool {
   const int num_threads_;
   Body body_ = nullptr;
   void* argument_ = nullptr;
-  alignas(64) std::atomic<uint32_t> epoch_{0};     // bumped to open a region; workers wait on it
-  alignas(64) std::atomic<uint32_t> pending_{0};   // workers still inside the region
-  alignas(64) std::atomic<uint32_t> sleepers_{0};  // workers in the futex, so that opening can skip the wake
+  alignas(64) std::atomic<uint32_t> epoch_{0};    // bumped to open a region; workers wait on it
+  alignas(64) std::atomic<uint32_t> pending_{0};  // workers still inside the region
+  // Workers in the futex, so that opening can skip the wake.
+  alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stop_{false};
   std::vector<std::thread> threads_;
 };
 
-// Hardware threads this process may run on (affinity mask, cgroup CPU quota rounded up), at least 1.
+// Hardware threads this process may run on (affinity mask, cgroup CPU quota rounded up), at
+// least 1.
 int available_cpus();
 
 }  // namespace miniinfer

@@ -13,33 +13,34 @@ namespace miniinfer {
 enum class SchedulingPolicy : uint8_t { kFcfs, kPriority };
 
 struct EngineConfig {
-  int64_t max_model_len = 0;            // longest prompt plus output, in tokens
-  int max_num_seqs = 256;               // sequences in one step
-  int64_t max_num_batched_tokens = 512; // token budget of one step
+  int64_t max_model_len = 0;             // longest prompt plus output, in tokens
+  int max_num_seqs = 256;                // sequences in one step
+  int64_t max_num_batched_tokens = 512;  // token budget of one step
   int block_size = 16;
-  int64_t num_blocks = 0;               // KV blocks in the pool
+  int64_t num_blocks = 0;  // KV blocks in the pool
   bool enable_prefix_caching = true;
   SchedulingPolicy policy = SchedulingPolicy::kFcfs;
-  int max_queued_requests = 1024;       // waiting for admission; beyond that submit() throws unavailable
-  uint64_t seed = 0;                    // for requests without one
+  int max_queued_requests = 1024;  // waiting for admission; beyond that submit() throws unavailable
+  uint64_t seed = 0;               // for requests without one
 };
 
 // A snapshot, consistent within one step.
 struct EngineStats {
-  int64_t running = 0, waiting = 0;                        // sequences; requests
+  int64_t running = 0, waiting = 0;  // sequences; requests
   int64_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_in_use = 0;
-  int64_t tokens_in_cache = 0;                             // held by running sequences
-  double cache_waste = 0;                                  // unfilled share of the slots in use, 0..1
-  int64_t prefix_queries = 0, prefix_hits = 0;             // tokens
+  int64_t tokens_in_cache = 0;                  // held by running sequences
+  double cache_waste = 0;                       // unfilled share of the slots in use, 0..1
+  int64_t prefix_queries = 0, prefix_hits = 0;  // tokens
   int64_t preemptions = 0, steps = 0;
   int64_t prompt_tokens = 0, generated_tokens = 0;
   int64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0;
   int64_t invariant_failures = 0;
   bool healthy = true, draining = false;
-  Clock::time_point last_step;                             // heartbeat of the step loop, also when idle
+  Clock::time_point last_step;  // heartbeat of the step loop, also when idle
 };
 
-// The step loop: one thread that owns scheduler, blocks and model state. Public methods may be called from any thread.
+// The step loop: one thread that owns scheduler, blocks and model state. Public methods may be
+// called from any thread.
 class Engine {
  public:
   // The context's threads run the model; the engine's own thread is worker 0.
@@ -48,8 +49,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Queues a request. Throws Error invalid_argument when it can never run (token out of vocabulary, too long for the
-  // context or the pool), unavailable when the queue is full, the engine draining or unhealthy.
+  // Queues a request. Throws Error invalid_argument when it can never run (token out of vocabulary,
+  // too long for the context or the pool), unavailable when the queue is full, the engine draining
+  // or unhealthy.
   RequestId submit(EngineRequest request, EventSink sink);
 
   // Ends a request, or one of its sequences, within a step; unknown or finished ids are ignored.

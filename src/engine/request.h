@@ -18,27 +18,31 @@ namespace miniinfer {
 using RequestId = uint64_t;
 using Clock = std::chrono::steady_clock;
 
-// A constraint on the next token, such as a grammar; implemented above the engine. Called on the engine's thread, so
-// each call must be short. A thrown Error ends the sequence with that error and no other.
+// A constraint on the next token, such as a grammar; implemented above the engine. Called on the
+// engine's thread, so each call must be short. A thrown Error ends the sequence with that error and
+// no other.
 class TokenMask {
  public:
   virtual ~TokenMask() = default;
   // Sets bit t of `allowed` (vocab_size bits, 32 a word) for each token allowed next.
   virtual void fill(std::span<uint32_t> allowed) = 0;
-  // Takes the sampled token; returns false when the constrained text is complete and the sequence must stop.
+  // Takes the sampled token; returns false when the constrained text is complete and the sequence
+  // must stop.
   virtual bool accept(int32_t token_id) = 0;
 };
 
-// One request in tokens. Text-level matters (stop strings, detokenization) live above the engine, which cancels.
+// One request in tokens. Text-level matters (stop strings, detokenization) live above the engine,
+// which cancels.
 struct EngineRequest {
-  std::vector<int32_t> prompt;                   // at least one token, each in [0, vocab_size)
-  SamplingParams params;                         // `stop` and `bad_words` are ignored here
-  std::vector<std::vector<int32_t>> bad_words;   // token sequences that must not be completed
-  std::vector<int32_t> eos_token_ids;            // end of sequence unless params.ignore_eos
-  int priority = 0;                              // lower runs first under the priority policy
-  std::string cache_salt;                        // prefix blocks are shared only among equal salts
+  std::vector<int32_t> prompt;                  // at least one token, each in [0, vocab_size)
+  SamplingParams params;                        // `stop` and `bad_words` are ignored here
+  std::vector<std::vector<int32_t>> bad_words;  // token sequences that must not be completed
+  std::vector<int32_t> eos_token_ids;           // end of sequence unless params.ignore_eos
+  int priority = 0;                             // lower runs first under the priority policy
+  std::string cache_salt;                       // prefix blocks are shared only among equal salts
   std::optional<Clock::time_point> deadline;
-  std::function<std::unique_ptr<TokenMask>()> make_mask;  // optional; called once for each of the n sequences
+  // Optional; called once for each of the n sequences, on the thread that submits.
+  std::function<std::unique_ptr<TokenMask>()> make_mask;
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
@@ -51,16 +55,18 @@ struct TokenLogprob {
 
 // What a step produced for one sequence of a request.
 struct EngineEvent {
-  int index = 0;                                   // which of the n continuations
-  std::vector<int32_t> token_ids;                  // new tokens, in order; an end-of-sequence token is included
-  std::vector<TokenLogprob> logprobs;              // one a token when params.logprobs is set
-  std::vector<std::optional<TokenLogprob>> prompt_logprobs;  // once, in index 0's first event; [0] is empty
-  int32_t cached_prompt_tokens = 0;                // prompt tokens taken from the prefix cache; first event
-  std::optional<FinishReason> finish_reason;       // set in a sequence's last event, exactly once
-  std::optional<Error> error;                      // with kError
+  int index = 0;                       // which of the n continuations
+  std::vector<int32_t> token_ids;      // new tokens, in order; an end-of-sequence token is included
+  std::vector<TokenLogprob> logprobs;  // one a token when params.logprobs is set
+  // Once, in index 0's first event; [0] is empty.
+  std::vector<std::optional<TokenLogprob>> prompt_logprobs;
+  int32_t cached_prompt_tokens = 0;  // prompt tokens taken from the prefix cache; first event
+  std::optional<FinishReason> finish_reason;  // set in a sequence's last event, exactly once
+  std::optional<Error> error;                 // with kError
 };
 
-// Receives a request's events on the engine's thread: must not block, must not throw, must not call the engine.
+// Receives a request's events on the engine's thread: must not block, and of the engine it may call
+// cancel() alone. One that throws has its sequence cancelled.
 using EventSink = std::function<void(EngineEvent&&)>;
 
 }  // namespace miniinfer

@@ -9,8 +9,9 @@
 namespace miniinfer {
 
 // What this machine is to the engine:
-//   cpu {features, supported, threads}, memory {available_bytes, read_gbytes_per_s}, peak {fp32..,
-//   bf16..}, gpu {usable, reason}, self_test [{op, dtype, error, bound, passed}..], healthy.
+//   cpu {features, supported, threads}, memory {available_bytes, read_gbytes_per_s,
+//   copy_gbytes_per_s}, peak {float32_gflops_per_s, bfloat16_gflops_per_s}, gpu {usable, driver,
+//   reason}, self_test [{op, dtype, error, bound, passed}..], healthy.
 // Takes about a second. `threads` 0 takes every CPU; `progress` is told what is being measured.
 Json doctor_report(int threads, uint64_t seed,
                    const std::function<void(const std::string&)>& progress);

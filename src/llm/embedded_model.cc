@@ -55,7 +55,8 @@ std::vector<uint8_t> join_planes(const std::vector<uint8_t>& planes) {
   return bytes;
 }
 
-// The packed file is not needed again soon: its pages, clean and backed by the program's file, leave the resident set.
+// The packed file is not needed again soon: its pages, clean and backed by the program's file,
+// leave the resident set.
 void release_pages(std::span<const uint8_t> stored) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(stored.data()) + page - 1) & ~(page - 1);

@@ -11,7 +11,9 @@ namespace miniinfer {
 namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kMinChunk = size_t{1} << 20;
-size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t align_up(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 }  // namespace
 
 struct Workspace::Chunk {
@@ -34,7 +36,8 @@ void Workspace::reserve(size_t bytes) {
 
 void* Workspace::allocate(size_t bytes) {
   bytes = std::max(align_up(bytes), kAlignment);
-  while (current_ < chunks_.size() && chunks_[current_].used + bytes > chunks_[current_].size) ++current_;
+  while (current_ < chunks_.size() && chunks_[current_].used + bytes > chunks_[current_].size)
+    ++current_;
   if (current_ == chunks_.size()) {
     const size_t size = std::max({bytes, kMinChunk, capacity()});
     chunks_.push_back({Tensor({static_cast<int64_t>(size)}, DType::kUInt8), size, 0});
@@ -54,13 +57,19 @@ size_t Workspace::capacity() const {
   return total;
 }
 
-size_t Workspace::peak() const { return peak_; }
-int64_t Workspace::growths() const { return growths_; }
+size_t Workspace::peak() const {
+  return peak_;
+}
+int64_t Workspace::growths() const {
+  return growths_;
+}
 
 Workspace::Scope::Scope(Workspace& workspace)
     : workspace_(workspace),
       chunk_(workspace.current_),
-      used_(workspace.current_ < workspace.chunks_.size() ? workspace.chunks_[workspace.current_].used : 0),
+      used_(workspace.current_ < workspace.chunks_.size()
+                ? workspace.chunks_[workspace.current_].used
+                : 0),
       in_use_(workspace.in_use_) {}
 
 Workspace::Scope::~Scope() {
@@ -85,6 +94,8 @@ ExecContext ExecContext::cpu(int num_threads) {
 ExecContext::ExecContext(ExecContext&&) noexcept = default;
 ExecContext& ExecContext::operator=(ExecContext&&) noexcept = default;
 ExecContext::~ExecContext() = default;
-int ExecContext::num_threads() const { return pool_->size(); }
+int ExecContext::num_threads() const {
+  return pool_->size();
+}
 
 }  // namespace miniinfer

@@ -17,7 +17,8 @@ Float16 from_float<Float16>(float value) {
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return {static_cast<uint16_t>(sign | 0x7e00)};
-  if (magnitude >= 0x477ff000) return {static_cast<uint16_t>(sign | 0x7c00)};  // 65520 and up round to infinity
+  if (magnitude >= 0x477ff000)
+    return {static_cast<uint16_t>(sign | 0x7c00)};  // 65520 and up round to infinity
   if (magnitude < 0x38800000) {  // subnormal half: adding 0.5 rounds at the 2^-24 place
     const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
     return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) & 0xffff))};

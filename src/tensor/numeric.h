@@ -16,9 +16,15 @@ struct Float16 {
   uint16_t bits;
 };
 
-inline float to_float(float value) { return value; }
-inline float to_float(double value) { return static_cast<float>(value); }
-inline float to_float(BFloat16 value) { return std::bit_cast<float>(uint32_t{value.bits} << 16); }
+inline float to_float(float value) {
+  return value;
+}
+inline float to_float(double value) {
+  return static_cast<float>(value);
+}
+inline float to_float(BFloat16 value) {
+  return std::bit_cast<float>(uint32_t{value.bits} << 16);
+}
 float to_float(Float16 value);
 
 // Round to nearest, ties to even; NaN stays NaN, overflow becomes infinity.
@@ -41,10 +47,15 @@ Float16 from_float<Float16>(float value);
 template <typename F>
 decltype(auto) dispatch_float(DType dtype, F&& fn) {
   switch (dtype) {
-    case DType::kFloat32: return fn(float{});
-    case DType::kFloat16: return fn(Float16{});
-    case DType::kBFloat16: return fn(BFloat16{});
-    default: fail(ErrorCode::kUnsupported, "dtype: {} is not a supported floating-point type", dtype_name(dtype));
+    case DType::kFloat32:
+      return fn(float{});
+    case DType::kFloat16:
+      return fn(Float16{});
+    case DType::kBFloat16:
+      return fn(BFloat16{});
+    default:
+      fail(ErrorCode::kUnsupported, "dtype: {} is not a supported floating-point type",
+           dtype_name(dtype));
   }
 }
 

@@ -1,10 +1,10 @@
 #include "miniinfer/tensor.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cstdlib>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/check.h"
 
@@ -19,15 +19,26 @@ struct DTypeInfo {
 };
 
 constexpr DTypeInfo kDTypes[] = {
-    {"float32", "F32", 4, 0x1p-24},     {"float16", "F16", 2, 0x1p-11}, {"bfloat16", "BF16", 2, 0x1p-8},
-    {"float64", "F64", 8, 0x1p-53},     {"float8_e4m3", "F8_E4M3", 1, 0x1p-4},
-    {"float8_e5m2", "F8_E5M2", 1, 0x1p-3}, {"int8", "I8", 1, 0},        {"uint8", "U8", 1, 0},
-    {"int16", "I16", 2, 0},             {"uint16", "U16", 2, 0},        {"int32", "I32", 4, 0},
-    {"uint32", "U32", 4, 0},            {"int64", "I64", 8, 0},         {"uint64", "U64", 8, 0},
+    {"float32", "F32", 4, 0x1p-24},
+    {"float16", "F16", 2, 0x1p-11},
+    {"bfloat16", "BF16", 2, 0x1p-8},
+    {"float64", "F64", 8, 0x1p-53},
+    {"float8_e4m3", "F8_E4M3", 1, 0x1p-4},
+    {"float8_e5m2", "F8_E5M2", 1, 0x1p-3},
+    {"int8", "I8", 1, 0},
+    {"uint8", "U8", 1, 0},
+    {"int16", "I16", 2, 0},
+    {"uint16", "U16", 2, 0},
+    {"int32", "I32", 4, 0},
+    {"uint32", "U32", 4, 0},
+    {"int64", "I64", 8, 0},
+    {"uint64", "U64", 8, 0},
     {"bool", "BOOL", 1, 0},
 };
 
-const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
+const DTypeInfo& info(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)];
+}
 
 Shape row_major_strides(const Shape& shape) {
   Shape strides = shape;
@@ -41,9 +52,15 @@ Shape row_major_strides(const Shape& shape) {
 
 }  // namespace
 
-size_t dtype_size(DType dtype) { return info(dtype).size; }
-std::string_view dtype_name(DType dtype) { return info(dtype).name; }
-double dtype_roundoff(DType dtype) { return info(dtype).roundoff; }
+size_t dtype_size(DType dtype) {
+  return info(dtype).size;
+}
+std::string_view dtype_name(DType dtype) {
+  return info(dtype).name;
+}
+double dtype_roundoff(DType dtype) {
+  return info(dtype).roundoff;
+}
 
 std::optional<DType> dtype_from_safetensors(std::string_view tag) {
   for (size_t i = 0; i < std::size(kDTypes); ++i)
@@ -65,14 +82,23 @@ int64_t Shape::num_elements() const {
   return count;
 }
 
-bool Shape::operator==(const Shape& other) const { return std::ranges::equal(dims(), other.dims()); }
-std::string Shape::to_string() const { return fmt::format("[{}]", fmt::join(dims(), ", ")); }
+bool Shape::operator==(const Shape& other) const {
+  return std::ranges::equal(dims(), other.dims());
+}
+std::string Shape::to_string() const {
+  return fmt::format("[{}]", fmt::join(dims(), ", "));
+}
 
 ConstTensorView::ConstTensorView(const void* data, Shape shape, DType dtype, Device device)
     : ConstTensorView(data, shape, row_major_strides(shape), dtype, device) {}
 
-ConstTensorView::ConstTensorView(const void* data, Shape shape, Shape strides, DType dtype, Device device)
-    : data_(const_cast<void*>(data)), shape_(shape), strides_(strides), dtype_(dtype), device_(device) {
+ConstTensorView::ConstTensorView(const void* data, Shape shape, Shape strides, DType dtype,
+                                 Device device)
+    : data_(const_cast<void*>(data)),
+      shape_(shape),
+      strides_(strides),
+      dtype_(dtype),
+      device_(device) {
   MI_CHECK(shape.rank() == strides.rank());
 }
 
@@ -86,10 +112,11 @@ bool ConstTensorView::is_contiguous() const {
 }
 
 ConstTensorView ConstTensorView::rows(int64_t begin, int64_t end) const {
-  MI_CHECK(rank() >= 1 && 0 <= begin && begin <= end && end <= shape_[0], "rows {}..{} of {}", begin, end,
-           to_string());
+  MI_CHECK(rank() >= 1 && 0 <= begin && begin <= end && end <= shape_[0], "rows {}..{} of {}",
+           begin, end, to_string());
   ConstTensorView view = *this;
-  view.data_ = static_cast<char*>(data_) + begin * strides_[0] * static_cast<int64_t>(dtype_size(dtype_));
+  view.data_ =
+      static_cast<char*>(data_) + begin * strides_[0] * static_cast<int64_t>(dtype_size(dtype_));
   view.shape_[0] = end - begin;
   return view;
 }
@@ -109,12 +136,15 @@ TensorView TensorView::reshape(Shape shape) const {
   return TensorView(data_, shape, dtype_, device_);
 }
 
-void Tensor::Free::operator()(void* pointer) const { std::free(pointer); }
+void Tensor::Free::operator()(void* pointer) const {
+  std::free(pointer);
+}
 
 Tensor::Tensor(Shape shape, DType dtype) {
   const size_t bytes = static_cast<size_t>(shape.num_elements()) * dtype_size(dtype);
   storage_.reset(std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64)));
-  require(storage_ != nullptr, ErrorCode::kResourceExhausted, "memory: cannot allocate {} bytes", bytes);
+  require(storage_ != nullptr, ErrorCode::kResourceExhausted, "memory: cannot allocate {} bytes",
+          bytes);
   view_ = TensorView(storage_.get(), shape, dtype);
 }
 

@@ -1,11 +1,11 @@
 #include "base/thread_pool.h"
 
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <chrono>
 #include <numeric>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace miniinfer {
 namespace {
@@ -18,9 +18,11 @@ TEST(ThreadPool, EveryIndexOfARangeIsVisitedOnce) {
       pool.parallel_for(n, 3, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) visits[i].fetch_add(1);
       });
-      for (int64_t i = 0; i < n; ++i) EXPECT_EQ(visits[i].load(), 1) << "threads " << threads << " n " << n;
+      for (int64_t i = 0; i < n; ++i)
+        EXPECT_EQ(visits[i].load(), 1) << "threads " << threads << " n " << n;
       pool.for_each_task(n, [&](int64_t task, int) { visits[task].fetch_add(1); });
-      for (int64_t i = 0; i < n; ++i) EXPECT_EQ(visits[i].load(), 2) << "threads " << threads << " n " << n;
+      for (int64_t i = 0; i < n; ++i)
+        EXPECT_EQ(visits[i].load(), 2) << "threads " << threads << " n " << n;
     }
   }
 }

@@ -1,8 +1,8 @@
 #include "tensor/numeric.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 namespace miniinfer {
 namespace {
@@ -21,7 +21,8 @@ TEST(Numeric, EveryHalfSurvivesTheRoundTrip) {
 }
 
 TEST(Numeric, RoundingPicksTheNearestNeighbour) {
-  // Between two adjacent finite halves the midpoint goes to the even one and everything else to the nearer.
+  // Between two adjacent finite halves the midpoint goes to the even one and everything else to the
+  // nearer.
   for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
     const float low = to_float(Float16{static_cast<uint16_t>(bits)});
     const float high = to_float(Float16{static_cast<uint16_t>(bits + 1)});

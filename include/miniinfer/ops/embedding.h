@@ -11,7 +11,8 @@ struct EmbeddingArgs {
   TensorView out;         // [T, H] float32, float16 or bfloat16
 };
 
-// out[t] = table[ids[t]], converted to out's dtype. Throws Error invalid_argument on an id outside the table.
+// out[t] = table[ids[t]], converted to out's dtype. Throws Error invalid_argument on an id outside
+// the table, before anything is written, and on shapes and dtypes.
 void embedding(ExecContext& context, const EmbeddingArgs& args);
 
 }  // namespace miniinfer

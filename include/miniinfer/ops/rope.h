@@ -7,24 +7,27 @@ namespace miniinfer {
 
 struct RopeTableArgs {
   ConstTensorView positions;  // [T] int32
-  ConstTensorView inv_freq;   // [T, R/2] or [R/2] float32: radians per position; one row for all tokens or one each
-  float scale = 1.0F;         // multiplies cos and sin (YaRN's attention factor)
-  TensorView cos;             // [T, R/2] float32
-  TensorView sin;             // [T, R/2] float32
+  // [R/2] float32, one row for all tokens, or [T, R/2], one each: radians per position.
+  ConstTensorView inv_freq;
+  float scale = 1.0F;  // multiplies cos and sin (YaRN's attention factor)
+  TensorView cos;      // [T, R/2] float32
+  TensorView sin;      // [T, R/2] float32
 };
 
-// cos/sin(position * inv_freq) * scale; the angle is rounded to float32 first, as the reference models do.
-// Computed once a step, used by every layer.
+// cos/sin(position * inv_freq) * scale; the angle is rounded to float32 first, as the reference
+// models do. Computed once a step, used by every layer. Throws Error invalid_argument.
 void rope_table(ExecContext& context, const RopeTableArgs& args);
 
 struct RopeArgs {
-  TensorView x;         // [T, heads, D] any float dtype, rotated in place; last axis contiguous
-  ConstTensorView cos;  // [T, R/2] float32, R <= D even: the first R dimensions of a head are rotated
+  TensorView x;  // [T, heads, D] any float dtype, rotated in place; last axis contiguous
+  ConstTensorView
+      cos;  // [T, R/2] float32, R <= D even: the first R dimensions of a head are rotated
   ConstTensorView sin;  // [T, R/2] float32
 };
 
-// Rotary position embedding, half-split convention: (x[i], x[i + R/2]) is rotated by the angle of pair i.
-// Source: Su et al., "RoFormer", 2021; the pairing is the one of Hugging Face checkpoints.
+// Rotary position embedding, half-split convention: (x[i], x[i + R/2]) is rotated by the angle of
+// pair i. Throws Error invalid_argument. Source: Su et al., "RoFormer", 2021; the pairing is the
+// one of Hugging Face checkpoints.
 void rope(ExecContext& context, const RopeArgs& args);
 
 }  // namespace miniinfer

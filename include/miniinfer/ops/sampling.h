@@ -44,10 +44,11 @@ struct SampleTokensArgs {
 };
 
 // Draws a token for each row. A result depends on its row alone, never on the others. Probabilities
-// are computed in float32 and summed in double.
+// are computed in float32 and summed in double. Throws Error invalid_argument for ids, rows and
+// parameters out of range.
 void sample_tokens(ExecContext& context, const SampleTokensArgs& args);
 
-// What sample_tokens() and token_logprobs() take of the workspace.
+// What sample_tokens() and token_logprobs() take of the workspace, in bytes.
 size_t sampling_workspace_bytes(int64_t vocab, int num_threads);
 
 struct LogprobRow {
@@ -65,7 +66,8 @@ struct TokenLogprobsArgs {
 };
 
 // The natural logarithm of softmax(logits) at a token, and at the `top` most likely ones. A row
-// with NaN or +infinity, or of -infinity alone, gives NaN everywhere and ids 0, 1, 2...
+// with NaN or +infinity, or of -infinity alone, gives NaN everywhere and ids 0, 1, 2... Throws Error
+// invalid_argument for rows, ids and results that do not fit.
 void token_logprobs(ExecContext& context, const TokenLogprobsArgs& args);
 
 }  // namespace miniinfer

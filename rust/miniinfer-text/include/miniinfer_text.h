@@ -1,6 +1,7 @@
-// C ABI of the Rust crate miniinfer-text. Every function is safe to call from any thread unless it says otherwise, never
-// unwinds, and returns a MiTextStatus; on failure `error` holds one line of UTF-8. Buffers handed out are owned by the
-// caller and freed with mi_text_bytes_free or mi_text_ids_free.
+// C ABI of the Rust crate miniinfer-text. Every function is safe to call from any thread unless it
+// says otherwise, never unwinds, and returns a MiTextStatus; on failure `error` holds one line of
+// UTF-8. Buffers handed out are owned by the caller and freed with mi_text_bytes_free or
+// mi_text_ids_free.
 #pragma once
 
 #include <stddef.h>
@@ -36,16 +37,19 @@ void mi_text_bytes_free(MiTextBytes bytes);
 void mi_text_ids_free(MiTextIds ids);
 
 // `config` (tokenizer_config.json) may be empty.
-int32_t mi_text_tokenizer_new(const uint8_t* json, size_t json_size, const uint8_t* config, size_t config_size,
-                              MiTextTokenizer** out, MiTextBytes* error);
+int32_t mi_text_tokenizer_new(const uint8_t* json, size_t json_size, const uint8_t* config,
+                              size_t config_size, MiTextTokenizer** out, MiTextBytes* error);
 void mi_text_tokenizer_free(MiTextTokenizer* tokenizer);
-int32_t mi_text_encode(const MiTextTokenizer* tokenizer, const uint8_t* text, size_t size, bool add_special_tokens,
-                       bool parse_special, MiTextIds* out, MiTextBytes* error);
-int32_t mi_text_decode(const MiTextTokenizer* tokenizer, const int32_t* ids, size_t count, bool skip_special_tokens,
-                       MiTextBytes* out, MiTextBytes* error);
+int32_t mi_text_encode(const MiTextTokenizer* tokenizer, const uint8_t* text, size_t size,
+                       bool add_special_tokens, bool parse_special, MiTextIds* out,
+                       MiTextBytes* error);
+int32_t mi_text_decode(const MiTextTokenizer* tokenizer, const int32_t* ids, size_t count,
+                       bool skip_special_tokens, MiTextBytes* out, MiTextBytes* error);
 int64_t mi_text_vocab_size(const MiTextTokenizer* tokenizer);
-int32_t mi_text_token_to_id(const MiTextTokenizer* tokenizer, const uint8_t* token, size_t size);  // -1: none
-bool mi_text_id_to_token(const MiTextTokenizer* tokenizer, int32_t id, MiTextBytes* out);          // false: none
+int32_t mi_text_token_to_id(const MiTextTokenizer* tokenizer, const uint8_t* token,
+                            size_t size);  // -1: none
+bool mi_text_id_to_token(const MiTextTokenizer* tokenizer, int32_t id,
+                         MiTextBytes* out);  // false: none
 bool mi_text_is_special(const MiTextTokenizer* tokenizer, int32_t id);
 int32_t mi_text_bos_id(const MiTextTokenizer* tokenizer);  // -1: none
 int32_t mi_text_eos_id(const MiTextTokenizer* tokenizer);
@@ -53,10 +57,13 @@ void mi_text_bos_token(const MiTextTokenizer* tokenizer, MiTextBytes* out);
 void mi_text_eos_token(const MiTextTokenizer* tokenizer, MiTextBytes* out);
 
 // One thread at a time. Holds the tokenizer alive by itself.
-MiTextDetokenizer* mi_text_detokenizer_new(const MiTextTokenizer* tokenizer, bool skip_special_tokens);
+MiTextDetokenizer* mi_text_detokenizer_new(const MiTextTokenizer* tokenizer,
+                                           bool skip_special_tokens);
 void mi_text_detokenizer_free(MiTextDetokenizer* detokenizer);
-int32_t mi_text_detokenizer_push(MiTextDetokenizer* detokenizer, int32_t id, MiTextBytes* out, MiTextBytes* error);
-int32_t mi_text_detokenizer_finish(MiTextDetokenizer* detokenizer, MiTextBytes* out, MiTextBytes* error);
+int32_t mi_text_detokenizer_push(MiTextDetokenizer* detokenizer, int32_t id, MiTextBytes* out,
+                                 MiTextBytes* error);
+int32_t mi_text_detokenizer_finish(MiTextDetokenizer* detokenizer, MiTextBytes* out,
+                                   MiTextBytes* error);
 
 // `tools`, `kwargs` are JSON or empty.
 typedef struct MiTextChat {
@@ -69,15 +76,17 @@ typedef struct MiTextChat {
   bool add_generation_prompt;
 } MiTextChat;
 
-// `source` may be empty: the templates of `config` (tokenizer_config.json) are used then. *out is null when there is none.
-int32_t mi_text_template_new(const uint8_t* source, size_t source_size, const uint8_t* config, size_t config_size,
-                             MiTextTemplate** out, MiTextBytes* error);
+// `source` may be empty: the templates of `config` (tokenizer_config.json) are used then. *out is
+// null when there is none.
+int32_t mi_text_template_new(const uint8_t* source, size_t source_size, const uint8_t* config,
+                             size_t config_size, MiTextTemplate** out, MiTextBytes* error);
 void mi_text_template_free(MiTextTemplate* chat_template);
-int32_t mi_text_template_render(const MiTextTemplate* chat_template, const MiTextChat* chat, MiTextBytes* out,
-                                MiTextBytes* error);
+int32_t mi_text_template_render(const MiTextTemplate* chat_template, const MiTextChat* chat,
+                                MiTextBytes* out, MiTextBytes* error);
 // Renders and encodes; special-token text inside the messages, tools and kwargs stays text.
-int32_t mi_text_encode_chat(const MiTextTokenizer* tokenizer, const MiTextTemplate* chat_template, const MiTextChat* chat,
-                            MiTextIds* ids, MiTextBytes* rendered, MiTextBytes* error);
+int32_t mi_text_encode_chat(const MiTextTokenizer* tokenizer, const MiTextTemplate* chat_template,
+                            const MiTextChat* chat, MiTextIds* ids, MiTextBytes* rendered,
+                            MiTextBytes* error);
 
 #ifdef __cplusplus
 }
