@@ -1,5 +1,5 @@
-# Target `miniinfer_text_rs`: the crate rust/miniinfer-text as a static library. Cargo decides what is stale; it runs when
-# a source, manifest or lock changed. Sanitizer builds link the same library.
+# Target `miniinfer_text_rs`: the crate rust/miniinfer-text as a static library. Cargo decides what
+# is stale; it runs when a source, manifest or lock changed. Sanitizer builds link the same library.
 set(_crate ${PROJECT_SOURCE_DIR}/rust/miniinfer-text)
 if(DEFINED ENV{MINIINFER_CARGO_TARGET_DIR} AND NOT "$ENV{MINIINFER_CARGO_TARGET_DIR}" STREQUAL "")
   set(_cargo_target $ENV{MINIINFER_CARGO_TARGET_DIR})
@@ -11,7 +11,8 @@ file(GLOB_RECURSE _rust_sources CONFIGURE_DEPENDS ${_crate}/src/*.rs)
 set(_rust_library ${PROJECT_BINARY_DIR}/libminiinfer_text.a)
 add_custom_command(
   OUTPUT ${_rust_library}
-  COMMAND ${CARGO_PROGRAM} build --release --locked --manifest-path ${_crate}/Cargo.toml --target-dir ${_cargo_target}
+  COMMAND ${CARGO_PROGRAM} build --release --locked --manifest-path ${_crate}/Cargo.toml
+          --target-dir ${_cargo_target}
   COMMAND ${CMAKE_COMMAND} -E copy ${_cargo_target}/release/libminiinfer_text.a ${_rust_library}
   DEPENDS ${_rust_sources} ${_crate}/Cargo.toml ${_crate}/Cargo.lock
   COMMENT "Building the Rust text library" USES_TERMINAL VERBATIM)

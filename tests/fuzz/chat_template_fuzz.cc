@@ -13,7 +13,8 @@ namespace {
 constexpr char kConfig[] = R"({"bos_token": "<s>", "eos_token": "</s>"})";
 constexpr char kMessages[] =
     R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": " h\u00e9llo 'x' "},
-  {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1.5}}}]},
+  {"role": "assistant", "content": null, "tool_calls":
+   [{"type": "function", "function": {"name": "f", "arguments": {"a": 1.5}}}]},
   {"role": "tool", "content": [{"type": "text", "text": "42"}]}])";
 constexpr char kTools[] =
     R"([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])";

@@ -81,6 +81,35 @@ TEST_P(TokenizerGolden, EncodesChatsAsTransformers) {
   }
 }
 
+// Whatever the model, every special token that a message spells stays text, whole or put together
+// from two fields.
+TEST_P(TokenizerGolden, MessagesNeverBecomeSpecialTokens) {
+  const auto chat_template = ChatTemplate::from_source(
+      "{% for m in messages %}{{ m.name }}{{ m.content }}{{ m.content | tojson }}{% endfor %}", "");
+  int count = 0;
+  for (int32_t id = 0; id < tokenizer_->vocab_size(); ++id) {
+    const std::string text = tokenizer_->id_to_token(id).value_or("");
+    if (!tokenizer_->is_special(id) || text.size() < 2) continue;
+    for (const auto& [name, content] :
+         {std::pair<std::string, std::string>{"", text},
+          {text, text + text},
+          {text.substr(0, text.size() / 2), text.substr(text.size() / 2)},
+          {text.substr(0, 1), text.substr(1) + " and " + text}}) {
+      const nlohmann::ordered_json messages = {{{"name", name}, {"content", content}}};
+      std::string rendered;
+      for (const int32_t got :
+           encode_chat(*tokenizer_, *chat_template, {messages.dump(), "", "", true}, &rendered)) {
+        // The unknown token is what some of the text becomes where the vocabulary lacks it.
+        EXPECT_TRUE(!tokenizer_->is_special(got) || tokenizer_->id_to_token(got) == "<unk>")
+            << name << " " << content << " -> " << got;
+      }
+      EXPECT_EQ(rendered, chat_template->render({messages.dump(), "", "", true}));
+      ++count;
+    }
+  }
+  EXPECT_GT(count, 0);
+}
+
 // Random ids cut characters, mix special and unused ids, and start and end anywhere.
 TEST_P(TokenizerGolden, StreamsEqualFullDecodes) {
   const uint32_t seed = std::random_device()();

@@ -1,4 +1,5 @@
-//! What every exported function shares: buffers, and the guard that turns errors and panics into a status.
+//! What every exported function shares: buffers, and the guard that turns errors and panics into a
+//! status.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;

@@ -1,5 +1,5 @@
-//! Exported functions of chat templates. Safety of all: pointers are valid for the sizes given, and handles came from
-//! this library and were not freed.
+//! Exported functions of chat templates. Safety of all: pointers are valid for the sizes given, and
+//! handles came from this library and were not freed.
 #![allow(clippy::missing_safety_doc)]
 
 use crate::failure::Outcome;
@@ -39,10 +39,13 @@ pub unsafe extern "C" fn mi_text_template_new(
     error: *mut Bytes,
 ) -> i32 {
     guard(error, || {
-        let source = std::str::from_utf8(bytes_arg(source, source_size))
-            .map_err(|_| crate::failure::Failure::corrupt("chat_template.jinja: not valid UTF-8"))?;
+        let source = std::str::from_utf8(bytes_arg(source, source_size)).map_err(|_| {
+            crate::failure::Failure::corrupt("chat_template.jinja: not valid UTF-8")
+        })?;
         let template = Template::new(source, bytes_arg(config, config_size))?;
-        out.write(template.map_or(std::ptr::null_mut(), |template| Box::into_raw(Box::new(template))));
+        out.write(
+            template.map_or(std::ptr::null_mut(), |template| Box::into_raw(Box::new(template))),
+        );
         Ok(())
     })
 }

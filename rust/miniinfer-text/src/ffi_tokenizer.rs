@@ -1,5 +1,5 @@
-//! Exported functions of the tokenizer and the detokenizer. Safety of all: pointers are valid for the sizes given, and
-//! handles came from this library and were not freed.
+//! Exported functions of the tokenizer and the detokenizer. Safety of all: pointers are valid for
+//! the sizes given, and handles came from this library and were not freed.
 #![allow(clippy::missing_safety_doc)]
 
 use std::sync::Arc;
@@ -106,7 +106,11 @@ pub unsafe extern "C" fn mi_text_token_to_id(
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn mi_text_id_to_token(tokenizer: &TokenizerHandle, id: i32, out: *mut Bytes) -> bool {
+pub unsafe extern "C" fn mi_text_id_to_token(
+    tokenizer: &TokenizerHandle,
+    id: i32,
+    out: *mut Bytes,
+) -> bool {
     match caught(|| tokenizer.0.id_to_token(id)) {
         Ok(Some(token)) => {
             out.write(Bytes::from_string(token));

@@ -1,5 +1,5 @@
-//! Tokenizers and chat templates for MiniInfer. Everything outside Rust goes through the C ABI in `ffi_*.rs`; the
-//! declarations are in `include/miniinfer_text.h`.
+//! Tokenizers and chat templates for MiniInfer. Everything outside Rust goes through the C ABI in
+//! `ffi_*.rs`; the declarations are in `include/miniinfer_text.h`.
 
 mod decode;
 mod failure;

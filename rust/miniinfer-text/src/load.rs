@@ -1,4 +1,5 @@
-//! Reads tokenizer.json and tokenizer_config.json into the parts of a tokenizer, and checks what the library does not.
+//! Reads tokenizer.json and tokenizer_config.json into the parts of a tokenizer, and checks what
+//! the library does not.
 
 use std::collections::HashSet;
 
@@ -6,7 +7,8 @@ use serde::Deserialize;
 use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
 use tokenizers::tokenizer::{AddedVocabulary, Model};
 use tokenizers::{
-    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -54,7 +56,9 @@ mod named {
 
     macro_rules! named {
         ($field:ident, $kind:ty) => {
-            pub fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<$kind>, D::Error> {
+            pub fn $field<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Option<$kind>, D::Error> {
                 Option::deserialize(deserializer)
                     .map_err(|e| D::Error::custom(format!(concat!(stringify!($field), ": {}"), e)))
             }
@@ -100,7 +104,9 @@ impl Loaded {
         max_id = max_id.max(added.get_added_tokens_decoder().keys().max().copied());
 
         let post_processor = match file.post_processor {
-            Some(processor) if config.add_bos.is_none() && config.add_eos.is_none() => Some(processor),
+            Some(processor) if config.add_bos.is_none() && config.add_eos.is_none() => {
+                Some(processor)
+            }
             _ => template_post_processor(&config, &added, &model)?,
         };
         Ok(Self {
@@ -133,10 +139,14 @@ fn check_added(tokens: &[FileToken], model: &ModelWrapper, ids: &Ids) -> Outcome
         }
         match model.token_to_id(content) {
             Some(known) if known != *id => {
-                return Err(corrupt(format!("added_tokens: '{content}' has the id {id}, and {known} in model.vocab")));
+                return Err(corrupt(format!(
+                    "added_tokens: '{content}' has the id {id}, and {known} in model.vocab"
+                )));
             }
             None if ids.contains(*id) => {
-                return Err(corrupt(format!("added_tokens: '{content}' has the id {id} of another token in model.vocab")));
+                return Err(corrupt(format!(
+                    "added_tokens: '{content}' has the id {id} of another token in model.vocab"
+                )));
             }
             _ => {}
         }
@@ -160,7 +170,8 @@ fn all_added_tokens(file: &[FileToken], config: &TokenizerConfig) -> Vec<AddedTo
     tokens
 }
 
-/// BOS and EOS around the text as `add_bos_token` and `add_eos_token` say, instead of the file's post-processor.
+/// BOS and EOS around the text as `add_bos_token` and `add_eos_token` say, instead of the file's
+/// post-processor.
 fn template_post_processor(
     config: &TokenizerConfig,
     added: &AddedVocabulary,

@@ -1,5 +1,6 @@
-//! The pre-tokenizer of a file, with its regular expressions under a limit. The library's own stop silently when a
-//! pattern backtracks too much, and the rest of the text would be tokenized otherwise than the file says.
+//! The pre-tokenizer of a file, with its regular expressions under a limit. The library's own stop
+//! silently when a pattern backtracks too much, and the rest of the text would be tokenized
+//! otherwise than the file says.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use tokenizers::{Offsets, PreTokenizedString, PreTokenizer, SplitDelimiterBehavi
 
 use crate::failure::{Failure, Outcome};
 
-/// A pattern that matches reasonably backtracks about once a byte; 128 KiB of spaces need 131,072 steps.
+/// A pattern that matches reasonably backtracks about once a byte; 128 KiB of spaces need 131,072
+/// steps.
 const BACKTRACK_LIMIT: usize = 2_000_000;
 /// Over all matches in one piece of text; 1 MiB of prose takes 0.1 s.
 const SPLIT_TIME: Duration = Duration::from_secs(2);
@@ -34,8 +36,14 @@ impl PreTokenize {
                     let regex = RegexBuilder::new(pattern)
                         .backtrack_limit(BACKTRACK_LIMIT)
                         .build()
-                        .map_err(|e| Failure::corrupt(format!("tokenizer.json: pre_tokenizer: regex: {e}")))?;
-                    Ok(Self::Split { regex: Box::new(regex), behavior: split.behavior, invert: split.invert })
+                        .map_err(|e| {
+                            Failure::corrupt(format!("tokenizer.json: pre_tokenizer: regex: {e}"))
+                        })?;
+                    Ok(Self::Split {
+                        regex: Box::new(regex),
+                        behavior: split.behavior,
+                        invert: split.invert,
+                    })
                 }
                 SplitPattern::String(_) => Ok(Self::Library(Box::new(wrapper.clone()))),
             },

@@ -1,4 +1,5 @@
-//! `json.dumps` of Python, for the template filter `tojson`: its separators, indentation, key order and floats.
+//! `json.dumps` of Python, for the template filter `tojson`: its separators, indentation, key order
+//! and floats.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
@@ -28,7 +29,12 @@ fn unserializable(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::BadSerialization, format!("{what} is not JSON serializable"))
 }
 
-fn write_value(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_value(
+    value: &Value,
+    style: &JsonStyle,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(unserializable("a value this deep"));
     }
@@ -53,7 +59,12 @@ fn write_value(value: &Value, style: &JsonStyle, depth: usize, out: &mut String)
     Ok(())
 }
 
-fn write_map(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_map(
+    value: &Value,
+    style: &JsonStyle,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     let mut entries = Vec::new();
     for key in value.try_iter()? {
         entries.push((key_text(&key)?, value.get_item(&key)?));

@@ -1,7 +1,9 @@
 //! A tokenizer: text to ids and back. Immutable after load.
 
 use tokenizers::tokenizer::{AddedVocabulary, Model, OffsetType, PostProcessor};
-use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
+use tokenizers::{
+    ModelWrapper, NormalizerWrapper, PostProcessorWrapper, SplitDelimiterBehavior,
+};
 
 use crate::decode::Decoding;
 use crate::failure::{Failure, Outcome};
@@ -77,11 +79,17 @@ impl Tokenizer {
     /// The library panics where a post-processor names a token that it does not define.
     fn probe(&self) -> Outcome<()> {
         let tried = caught(|| self.encode("a", true, Specials::Parse).map(|_| ()));
-        let refused = tried.map_err(|panic| Failure::corrupt(format!("tokenizer.json: unusable: {panic}")));
+        let refused =
+            tried.map_err(|panic| Failure::corrupt(format!("tokenizer.json: unusable: {panic}")));
         refused.map(|_| ())
     }
 
-    pub fn encode(&self, text: &str, add_special_tokens: bool, specials: Specials) -> Outcome<Vec<i32>> {
+    pub fn encode(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        specials: Specials,
+    ) -> Outcome<Vec<i32>> {
         let added = match specials {
             Specials::AsText => &self.added_plain,
             _ if self.split_special_tokens => &self.added_plain,
@@ -90,10 +98,15 @@ impl Tokenizer {
         let mut pieces = added.extract_and_normalize(self.normalizer.as_ref(), text);
         let run = || -> tokenizers::Result<Vec<i32>> {
             if let Specials::BrokenBy(mark) = specials {
-                pieces.normalize(|piece| {
-                    piece.filter(|c| c != mark);
-                    Ok(())
-                })?;
+                if matches!(self.model, ModelWrapper::BPE(_)) {
+                    pieces.normalize(|piece| {
+                        piece.filter(|c| c != mark);
+                        Ok(())
+                    })?;
+                } else {
+                    // Other models look whole tokens up, special ones too, so the parts stay apart.
+                    pieces.split(|_, piece| piece.split(mark, SplitDelimiterBehavior::Removed))?;
+                }
             }
             if let Some(pre_tokenize) = &self.pre_tokenize {
                 pre_tokenize.apply(&mut pieces)?;
@@ -121,9 +134,11 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// The token's text as the decoder takes it; none for a skipped special token or an id without a token.
+    /// The token's text as the decoder takes it; none for a skipped special token or an id without
+    /// a token.
     pub fn decoded_token(&self, id: i32, skip_special_tokens: bool) -> Outcome<Option<String>> {
-        let id = u32::try_from(id).map_err(|_| Failure::invalid(format!("token id {id} is negative")))?;
+        let id = u32::try_from(id)
+            .map_err(|_| Failure::invalid(format!("token id {id} is negative")))?;
         let token = self.added.simple_id_to_token(id).or_else(|| self.model.id_to_token(id));
         Ok(token.filter(|token| !(skip_special_tokens && self.added.is_special_token(token))))
     }
@@ -138,7 +153,8 @@ impl Tokenizer {
 
     pub fn id_to_token(&self, id: i32) -> Option<String> {
         let id = u32::try_from(id).ok()?;
-        let added = self.added.get_added_tokens_decoder().get(&id).map(|token| token.content.clone());
+        let added =
+            self.added.get_added_tokens_decoder().get(&id).map(|token| token.content.clone());
         added.or_else(|| self.model.id_to_token(id))
     }
 

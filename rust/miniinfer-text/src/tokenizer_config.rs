@@ -1,4 +1,5 @@
-//! tokenizer_config.json: the named special tokens and the switches that change encoding or decoding.
+//! tokenizer_config.json: the named special tokens and the switches that change encoding or
+//! decoding.
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
@@ -32,7 +33,8 @@ impl TokenizerConfig {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| corrupt(format!("not valid JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|e| corrupt(format!("not valid JSON: {e}")))?;
         let Value::Object(object) = value else {
             return Err(corrupt("expected a JSON object"));
         };
@@ -66,11 +68,13 @@ impl TokenizerConfig {
             }
         }
         for (key, value) in object {
-            if key.ends_with("_token") && !is_named(key) && (value.is_string() || value.is_object()) {
+            if key.ends_with("_token") && !is_named(key) && (value.is_string() || value.is_object())
+            {
                 self.named.push((key.clone(), added_token(value, key)?));
             }
         }
-        let extra = object.get("extra_special_tokens").or_else(|| object.get("additional_special_tokens"));
+        let extra =
+            object.get("extra_special_tokens").or_else(|| object.get("additional_special_tokens"));
         match extra {
             None | Some(Value::Null) => {}
             Some(Value::Array(tokens)) => {
@@ -124,8 +128,11 @@ fn added_token(value: &Value, field: &str) -> Outcome<AddedToken> {
         Value::String(content) => Ok(AddedToken::from(content.clone(), true).normalized(false)),
         Value::Object(object) => {
             let content = object.get("content").and_then(Value::as_str);
-            let content = content.ok_or_else(|| corrupt(format!("{field}: a token without a string 'content'")))?;
-            let on = |key: &str, default: bool| object.get(key).and_then(Value::as_bool).unwrap_or(default);
+            let content = content
+                .ok_or_else(|| corrupt(format!("{field}: a token without a string 'content'")))?;
+            let on = |key: &str, default: bool| {
+                object.get(key).and_then(Value::as_bool).unwrap_or(default)
+            };
             let special = on("special", false);
             Ok(AddedToken::from(content, special)
                 .normalized(on("normalized", !special))

@@ -24,7 +24,8 @@ fn byte_of(c: char) -> Option<u8> {
     table.get(c as usize).copied().flatten()
 }
 
-/// Appends the token's bytes; a token with a character outside the alphabet (an added token) stands for itself.
+/// Appends the token's bytes; a token with a character outside the alphabet (an added token) stands
+/// for itself.
 pub fn append_bytes(token: &str, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     for c in token.chars() {
@@ -39,8 +40,8 @@ pub fn append_bytes(token: &str, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Moves the text that `bytes` settles out of it: all but a sequence at the end that more bytes may complete. Invalid
-/// sequences become U+FFFD as in `String::from_utf8_lossy` of the whole.
+/// Moves the text that `bytes` settles out of it: all but a sequence at the end that more bytes may
+/// complete. Invalid sequences become U+FFFD as in `String::from_utf8_lossy` of the whole.
 pub fn take_settled(bytes: &mut Vec<u8>) -> String {
     let mut text = String::new();
     let mut rest = bytes.as_slice();

@@ -1,4 +1,5 @@
-//! `clean_up_tokenization_spaces`: spaces before punctuation and English contractions are removed from the text.
+//! `clean_up_tokenization_spaces`: spaces before punctuation and English contractions are removed
+//! from the text.
 
 const REPLACEMENTS: [(&str, &str); 10] = [
     (" .", "."),
@@ -12,7 +13,8 @@ const REPLACEMENTS: [(&str, &str); 10] = [
     (" 've", "'ve"),
     (" 're", "'re"),
 ];
-/// Every replaced text starts with a space and has at most 4 characters; replacements chain at most once.
+/// Every replaced text starts with a space and has at most 4 characters; replacements chain at most
+/// once.
 const REACH: usize = 8;
 
 #[derive(Default)]
@@ -48,7 +50,8 @@ fn cleaned(text: &str) -> String {
     text
 }
 
-/// A cut is safe at the end when no space is near, and before a space that starts no longer run of spaces or quotes.
+/// A cut is safe at the end when no space is near, and before a space that starts no longer run of
+/// spaces or quotes.
 fn settled_length(raw: &str) -> usize {
     if !raw.chars().rev().take(REACH).any(|c| c == ' ') {
         return raw.len();

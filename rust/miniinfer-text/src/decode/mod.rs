@@ -1,6 +1,7 @@
-//! Tokens to text, one token at a time. The library decodes whole sequences only; here each of its decoders is a stage
-//! that takes tokens as they come and lets out what no later token can change. Decoding a whole sequence uses the same
-//! stages, so a stream and a full decode agree by construction.
+//! Tokens to text, one token at a time. The library decodes whole sequences only; here each of its
+//! decoders is a stage that takes tokens as they come and lets out what no later token can change.
+//! Decoding a whole sequence uses the same stages, so a stream and a full decode agree by
+//! construction.
 
 mod byte_level;
 mod clean_up;
@@ -68,7 +69,9 @@ impl Stream {
 }
 
 fn feed(stages: &[Stage], states: &mut [State], token: String, text: &mut String) -> Outcome<()> {
-    let (Some((stage, stages)), Some((state, states))) = (stages.split_first(), states.split_first_mut()) else {
+    let (Some((stage, stages)), Some((state, states))) =
+        (stages.split_first(), states.split_first_mut())
+    else {
         text.push_str(&token);
         return Ok(());
     };

@@ -13,8 +13,17 @@ pub enum Stage {
     Spaces,
     ByteLevel,
     ByteFallback,
-    Strip { content: char, start: usize, stop: usize, fused: bool },
-    Metaspace { replacement: char, keep_first: bool, fused: bool },
+    Strip {
+        content: char,
+        start: usize,
+        stop: usize,
+        fused: bool,
+    },
+    Metaspace {
+        replacement: char,
+        keep_first: bool,
+        fused: bool,
+    },
     /// Each token depends on whether it is the first.
     FirstDiffers(DecoderWrapper),
     /// Each token depends on whether it is the last.
@@ -22,7 +31,10 @@ pub enum Stage {
     /// Each token by itself.
     Each(DecoderWrapper),
     /// Whatever needs all tokens; nothing comes out before the end.
-    Whole { decoder: DecoderWrapper, fused: bool },
+    Whole {
+        decoder: DecoderWrapper,
+        fused: bool,
+    },
 }
 
 pub enum State {
@@ -41,7 +53,8 @@ pub struct Emitted {
 }
 
 impl Stage {
-    /// The stages of a decoder. `Fuse` is no stage: it only makes what follows see fragments of one token.
+    /// The stages of a decoder. `Fuse` is no stage: it only makes what follows see fragments of one
+    /// token.
     pub fn chain(decoder: Option<DecoderWrapper>) -> Vec<Self> {
         let Some(decoder) = decoder else {
             return vec![Self::Spaces];
@@ -105,10 +118,14 @@ impl Stage {
             }
             (Self::LastDiffers(decoder), State::Last(last)) => {
                 if let Some(previous) = last.replace(token) {
-                    out.tokens.extend(decode(decoder, vec![previous, String::new()])?.into_iter().take(1));
+                    out.tokens.extend(
+                        decode(decoder, vec![previous, String::new()])?.into_iter().take(1),
+                    );
                 }
             }
-            (Self::Each(decoder), State::Nothing) => out.tokens.extend(decode(decoder, vec![token])?),
+            (Self::Each(decoder), State::Nothing) => {
+                out.tokens.extend(decode(decoder, vec![token])?)
+            }
             (Self::Whole { fused, .. }, State::All(tokens)) => match tokens.last_mut() {
                 Some(last) if *fused => last.push_str(&token),
                 _ => tokens.push(token),
@@ -157,9 +174,12 @@ fn append(decoder: DecoderWrapper, stages: &mut Vec<Stage>, fused: &mut bool) {
             Stage::ByteLevel
         }
         DecoderWrapper::ByteFallback(_) if !*fused => Stage::ByteFallback,
-        DecoderWrapper::Strip(strip) => {
-            Stage::Strip { content: strip.content, start: strip.start, stop: strip.stop, fused: *fused }
-        }
+        DecoderWrapper::Strip(strip) => Stage::Strip {
+            content: strip.content,
+            start: strip.start,
+            stop: strip.stop,
+            fused: *fused,
+        },
         DecoderWrapper::Metaspace(metaspace) => Stage::Metaspace {
             replacement: metaspace.get_replacement(),
             keep_first: metaspace.prepend_scheme == PrependScheme::Never,
@@ -167,7 +187,9 @@ fn append(decoder: DecoderWrapper, stages: &mut Vec<Stage>, fused: &mut bool) {
         },
         DecoderWrapper::WordPiece(_) if !*fused => Stage::FirstDiffers(decoder),
         DecoderWrapper::BPE(_) if !*fused => Stage::LastDiffers(decoder),
-        DecoderWrapper::Replace(_) if !*fused || replaces_one_char(&decoder) => Stage::Each(decoder),
+        DecoderWrapper::Replace(_) if !*fused || replaces_one_char(&decoder) => {
+            Stage::Each(decoder)
+        }
         other => Stage::Whole { decoder: other, fused: *fused },
     };
     stages.push(stage);
@@ -180,7 +202,9 @@ fn replaces_one_char(decoder: &DecoderWrapper) -> bool {
 }
 
 fn decode(decoder: &DecoderWrapper, tokens: Vec<String>) -> Outcome<Vec<String>> {
-    decoder.decode_chain(tokens).map_err(|e| Failure::invalid(format!("the tokens cannot be decoded: {e}")))
+    decoder
+        .decode_chain(tokens)
+        .map_err(|e| Failure::invalid(format!("the tokens cannot be decoded: {e}")))
 }
 
 fn is_byte_token(token: &str) -> bool {
@@ -212,8 +236,15 @@ fn strip(token: &str, content: char, start: usize, stop: usize) -> String {
     rest.to_string()
 }
 
-/// Fragments of one token: `left` characters may still be stripped at its start, the last `stop` are held back.
-fn strip_fragment(fragment: &str, content: char, stop: usize, left: &mut usize, held: &mut String) -> String {
+/// Fragments of one token: `left` characters may still be stripped at its start, the last `stop`
+/// are held back.
+fn strip_fragment(
+    fragment: &str,
+    content: char,
+    stop: usize,
+    left: &mut usize,
+    held: &mut String,
+) -> String {
     let mut rest = fragment;
     while *left > 0 && !rest.is_empty() {
         match rest.strip_prefix(content) {

@@ -14,7 +14,8 @@ const NAME: &str = "chat_template";
 const MAX_SOURCE: usize = 1 << 20;
 /// Words and signs of one tag. A chain of operators nests as deep as it is long.
 const MAX_TAG_TOKENS: usize = 20_000;
-/// Compiling recurses along operator and elif chains: within the limits above, at most 100,000 deep.
+/// Compiling recurses along operator and elif chains: within the limits above, at most 100,000
+/// deep.
 const COMPILE_STACK: usize = 256 << 20;
 
 pub struct Compiled {
@@ -30,17 +31,21 @@ impl Compiled {
             return Err(failed("the template is larger than 1 MiB"));
         }
         check_tags(source)?;
-        let compile = || caught(|| Self::compile(source)).unwrap_or_else(|panic| Err(failed(panic)));
+        let compile =
+            || caught(|| Self::compile(source)).unwrap_or_else(|panic| Err(failed(panic)));
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().stack_size(COMPILE_STACK);
-            let thread = builder.spawn_scoped(scope, compile).map_err(|e| failed(format!("no thread: {e}")))?;
+            let thread = builder
+                .spawn_scoped(scope, compile)
+                .map_err(|e| failed(format!("no thread: {e}")))?;
             thread.join().unwrap_or_else(|_| Err(failed("the compiler panicked")))
         })
     }
 
     fn compile(source: &str) -> Result<Self, Error> {
         let source = generation_tag::without(source).into_boxed_str();
-        // SAFETY: the text is on the heap, is never changed, and outlives what borrows it, which never leaves `self`.
+        // SAFETY: the text is on the heap, is never changed, and outlives what borrows it, which
+        // never leaves `self`.
         let text: &'static str = unsafe { &*std::ptr::from_ref::<str>(&source) };
         let tree = parse(text, NAME, environment::syntax())?;
         let mut generator = CodeGenerator::new(NAME, text);
@@ -49,11 +54,23 @@ impl Compiled {
         Ok(Self { instructions, blocks, _source: source })
     }
 
-    pub fn render(&self, environment: &Environment, variables: Value, mark: Option<char>) -> Result<String, Error> {
+    pub fn render(
+        &self,
+        environment: &Environment,
+        variables: Value,
+        mark: Option<char>,
+    ) -> Result<String, Error> {
         guard::with_budget(mark, || {
             let mut text = String::new();
             let mut out = make_string_output(&mut text);
-            eval(environment, &self.instructions, variables, &self.blocks, &mut out, AutoEscape::None)?;
+            eval(
+                environment,
+                &self.instructions,
+                variables,
+                &self.blocks,
+                &mut out,
+                AutoEscape::None,
+            )?;
             drop(out);
             if text.len() > MAX_TEXT {
                 return Err(failed("the rendered prompt is larger than 8 MiB"));
@@ -63,7 +80,8 @@ impl Compiled {
     }
 }
 
-/// Refuses tags with too many tokens, counted roughly: changes between words, spaces and signs outside strings.
+/// Refuses tags with too many tokens, counted roughly: changes between words, spaces and signs
+/// outside strings.
 fn check_tags(source: &str) -> Result<(), Error> {
     let mut tokens = 0;
     let mut inside = false;

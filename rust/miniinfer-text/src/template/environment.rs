@@ -1,4 +1,5 @@
-//! The Jinja environment of transformers: white space control, its filters and functions, Python's methods; and bounds.
+//! The Jinja environment of transformers: white space control, its filters and functions, Python's
+//! methods; and bounds.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};

@@ -1,5 +1,5 @@
-//! Filters and functions that transformers defines, that Jinja has and the engine lacks, or that could build something
-//! far larger than their arguments.
+//! Filters and functions that transformers defines, that Jinja has and the engine lacks, or that
+//! could build something far larger than their arguments.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{filters, Environment, Error, State, Value};
@@ -62,7 +62,12 @@ pub fn join_values(items: impl Iterator<Item = Value>, separator: &str) -> Resul
     Ok(out)
 }
 
-fn join(value: &Value, separator: Option<String>, attribute: Option<Value>, kwargs: Kwargs) -> Result<String, Error> {
+fn join(
+    value: &Value,
+    separator: Option<String>,
+    attribute: Option<Value>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
     let separator = separator.or(kwargs.get("d")?).unwrap_or_default();
     let attribute = attribute.or(kwargs.get("attribute")?);
     kwargs.assert_all_used()?;
@@ -78,7 +83,8 @@ fn join(value: &Value, separator: Option<String>, attribute: Option<Value>, kwar
 
 /// `str.replace`, with the size known before anything is built.
 pub fn replaced(text: &str, from: &str, to: &str, count: Option<usize>) -> Result<String, Error> {
-    let places = if from.is_empty() { text.chars().count() + 1 } else { text.matches(from).count() };
+    let places =
+        if from.is_empty() { text.chars().count() + 1 } else { text.matches(from).count() };
     let places = count.map_or(places, |count| count.min(places));
     allow_text(places.checked_mul(to.len()).and_then(|added| added.checked_add(text.len())))?;
     Ok(match count {
@@ -109,10 +115,16 @@ fn indent(
         _ => " ".repeat(usize::try_from(width)?.min(MAX_TEXT)),
     };
     let lines: Vec<&str> = text.split('\n').collect();
-    allow_text(lines.len().checked_mul(prefix.len()).and_then(|added| added.checked_add(text.len())))?;
+    allow_text(
+        lines.len().checked_mul(prefix.len()).and_then(|added| added.checked_add(text.len())),
+    )?;
     let indented = lines.iter().enumerate().map(|(index, line)| {
         let skip = if index == 0 { !first } else { line.is_empty() && !blank };
-        if skip { line.to_string() } else { format!("{prefix}{line}") }
+        if skip {
+            line.to_string()
+        } else {
+            format!("{prefix}{line}")
+        }
     });
     Ok(indented.collect::<Vec<_>>().join("\n"))
 }
@@ -128,7 +140,8 @@ fn slice(state: &State, value: Value, count: usize, fill: Option<Value>) -> Resu
 }
 
 fn percent(format: String, args: &Value) -> Result<String, Error> {
-    let args: Vec<Value> = if args.is_tuple() { args.try_iter()?.collect() } else { vec![args.clone()] };
+    let args: Vec<Value> =
+        if args.is_tuple() { args.try_iter()?.collect() } else { vec![args.clone()] };
     printf(&format, &args)
 }
 
@@ -188,10 +201,17 @@ pub fn padded(text: &str, width: usize, fill: char, side: Side) -> Result<String
 }
 
 /// Jinja's `int` and `float` take the default, 0, instead of failing.
-fn int(state: &State, value: &Value, default: Option<Value>, base: Option<u32>, kwargs: Kwargs) -> Result<Value, Error> {
+fn int(
+    state: &State,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
     let otherwise = default.clone().or(kwargs.get("default")?).unwrap_or_else(|| Value::from(0));
     let text = value.as_str().map(|text| Value::from(text.trim().replace('_', "")));
-    Ok(filters::int(state, text.as_ref().unwrap_or(value), default, base, kwargs).unwrap_or(otherwise))
+    Ok(filters::int(state, text.as_ref().unwrap_or(value), default, base, kwargs)
+        .unwrap_or(otherwise))
 }
 
 fn float(value: &Value, default: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {

@@ -1,5 +1,5 @@
-//! `for ... else` as Jinja runs it: the else part is for loops in which no iteration came to its end, which a `continue`
-//! or `break` prevents as well as an empty list.
+//! `for ... else` as Jinja runs it: the else part is for loops in which no iteration came to its
+//! end, which a `continue` or `break` prevents as well as an empty list.
 
 use minijinja::machinery::ast::*;
 use minijinja::machinery::Span;
@@ -18,7 +18,8 @@ pub fn needed(s: &ForLoop) -> bool {
 /// The loop, whose parts are ready, with its else part after it under a condition.
 pub fn rewritten<'a>(mut s: ForLoop<'a>, span: Span) -> Stmt<'a> {
     let else_body = std::mem::take(&mut s.else_body);
-    let ended = || Expr::GetAttr(Spanned::new(GetAttr { expr: variable(STATE, span), name: ENDED }, span));
+    let ended =
+        || Expr::GetAttr(Spanned::new(GetAttr { expr: variable(STATE, span), name: ENDED }, span));
     let yes = Expr::Const(Spanned::new(Const { value: Value::from(true) }, span));
     s.body.push(Stmt::Set(Spanned::new(Set { target: ended(), expr: yes }, span)));
     let make = Call { expr: variable(NAMESPACE, span), args: vec![] };
@@ -28,7 +29,8 @@ pub fn rewritten<'a>(mut s: ForLoop<'a>, span: Span) -> Stmt<'a> {
         true_body: else_body,
         false_body: vec![],
     };
-    let body = vec![Stmt::ForLoop(Spanned::new(s, span)), Stmt::IfCond(Spanned::new(condition, span))];
+    let body =
+        vec![Stmt::ForLoop(Spanned::new(s, span)), Stmt::IfCond(Spanned::new(condition, span))];
     let assignments = vec![(variable(STATE, span), Expr::Call(Spanned::new(make, span)))];
     Stmt::WithBlock(Spanned::new(WithBlock { assignments, body }, span))
 }

@@ -1,6 +1,8 @@
-//! `{% generation %}` marks what the assistant wrote, for training; it prints its body, so only the tags go.
+//! `{% generation %}` marks what the assistant wrote, for training; it prints its body, so only the
+//! tags go.
 
-/// The source with the generation tags replaced by tags that do nothing and trim the same white space.
+/// The source with the generation tags replaced by tags that do nothing and trim the same white
+/// space.
 pub fn without(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

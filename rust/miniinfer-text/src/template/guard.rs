@@ -105,7 +105,9 @@ pub fn allow_text(length: Option<usize>) -> Result<(), Error> {
 pub fn check(value: Value) -> Result<Value, Error> {
     match value.kind() {
         ValueKind::String => allow_text(value.as_str().map(str::len))?,
-        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => allow_items(value.len().unwrap_or(0))?,
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            allow_items(value.len().unwrap_or(0))?
+        }
         _ => charge(0)?,
     }
     Ok(value)
@@ -118,8 +120,8 @@ pub fn allow_items(count: usize) -> Result<(), Error> {
     charge(count / 8)
 }
 
-/// Filter MADE: a new container. Nothing later can be deeper or larger than what passes here, so that comparing,
-/// printing and dropping it, which recurse, end soon.
+/// Filter MADE: a new container. Nothing later can be deeper or larger than what passes here, so
+/// that comparing, printing and dropping it, which recurse, end soon.
 pub fn made(value: Value) -> Result<Value, Error> {
     let value = check(value)?;
     let mut nodes = 0;

@@ -6,7 +6,12 @@ use minijinja::{Error, ErrorKind, State, Value};
 use super::filters::{allow_format, join_values, padded, replaced, Side};
 use super::guard::{charge, failed};
 
-pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub fn call(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     charge(value.len().unwrap_or(0))?;
     let own = match value.kind() {
         ValueKind::String => string_method(value.as_str().unwrap_or_default(), method, args)?,
@@ -25,7 +30,8 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
     let result = match method {
         "replace" => {
             let (from, to, count, kwargs): (&str, &str, Option<i64>, Kwargs) = from_args(args)?;
-            let count = count.or(kwargs.get("count")?).and_then(|count| usize::try_from(count).ok());
+            let count =
+                count.or(kwargs.get("count")?).and_then(|count| usize::try_from(count).ok());
             Value::from(replaced(text, from, to, count)?)
         }
         "join" => {
@@ -42,13 +48,18 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
             let limit = limit.or(kwargs.get("maxsplit")?);
             kwargs.assert_all_used()?;
             let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-            let parts = split(text, separator.as_ref().and_then(Value::as_str), limit, method == "rsplit")?;
+            let parts =
+                split(text, separator.as_ref().and_then(Value::as_str), limit, method == "rsplit")?;
             Value::from(parts.into_iter().map(Value::from).collect::<Vec<_>>())
         }
         "partition" | "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             let forward = method == "partition";
-            let parts = match if forward { text.split_once(separator) } else { text.rsplit_once(separator) } {
+            let parts = match if forward {
+                text.split_once(separator)
+            } else {
+                text.rsplit_once(separator)
+            } {
                 Some((before, after)) => [before, separator, after],
                 None if forward => [text, "", ""],
                 None => ["", "", text],
@@ -75,11 +86,20 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
         "zfill" => {
             let (width,): (usize,) = from_args(args)?;
             let (sign, digits) = text.split_at(usize::from(text.starts_with(['+', '-'])));
-            Value::from(format!("{sign}{}", padded(digits, width.saturating_sub(sign.len()), '0', Side::Left)?))
+            Value::from(format!(
+                "{sign}{}",
+                padded(digits, width.saturating_sub(sign.len()), '0', Side::Left)?
+            ))
         }
         "swapcase" => text
             .chars()
-            .flat_map(|c| if c.is_uppercase() { c.to_lowercase().collect::<Vec<_>>() } else { c.to_uppercase().collect() })
+            .flat_map(|c| {
+                if c.is_uppercase() {
+                    c.to_lowercase().collect::<Vec<_>>()
+                } else {
+                    c.to_uppercase().collect()
+                }
+            })
             .collect::<String>()
             .into(),
         "casefold" => Value::from(text.to_lowercase()),
@@ -105,20 +125,29 @@ fn found_or(at: Option<Value>, lenient: bool) -> Result<Option<Value>, Error> {
     }
 }
 
-fn split<'a>(text: &'a str, separator: Option<&str>, limit: usize, from_right: bool) -> Result<Vec<&'a str>, Error> {
+fn split<'a>(
+    text: &'a str,
+    separator: Option<&str>,
+    limit: usize,
+    from_right: bool,
+) -> Result<Vec<&'a str>, Error> {
     let mut parts = Vec::new();
     let mut rest = text;
     match separator {
         Some("") => return Err(failed("empty separator")),
         Some(separator) if from_right => {
-            while let Some((before, after)) = (parts.len() < limit).then(|| rest.rsplit_once(separator)).flatten() {
+            while let Some((before, after)) =
+                (parts.len() < limit).then(|| rest.rsplit_once(separator)).flatten()
+            {
                 parts.push(after);
                 rest = before;
             }
             parts.push(rest);
         }
         Some(separator) => {
-            while let Some((before, after)) = (parts.len() < limit).then(|| rest.split_once(separator)).flatten() {
+            while let Some((before, after)) =
+                (parts.len() < limit).then(|| rest.split_once(separator)).flatten()
+            {
                 parts.push(before);
                 rest = after;
             }
@@ -128,7 +157,8 @@ fn split<'a>(text: &'a str, separator: Option<&str>, limit: usize, from_right: b
             rest = rest.trim_end();
             while !rest.is_empty() {
                 let at = if parts.len() < limit { rest.rfind(char::is_whitespace) } else { None };
-                let start = at.map_or(0, |at| at + rest[at..].chars().next().map_or(0, char::len_utf8));
+                let start =
+                    at.map_or(0, |at| at + rest[at..].chars().next().map_or(0, char::len_utf8));
                 parts.push(if at.is_none() { rest.trim_start() } else { &rest[start..] });
                 rest = at.map_or("", |at| rest[..at].trim_end());
             }
@@ -157,7 +187,10 @@ fn list_method(list: &Value, method: &str, args: &[Value]) -> Result<Option<Valu
         }
         "copy" => Ok(Some(list.clone())),
         "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "sort" | "reverse" => {
-            Err(Error::new(ErrorKind::UnknownMethod, format!("{method} would change a list, which the sandbox forbids")))
+            Err(Error::new(
+                ErrorKind::UnknownMethod,
+                format!("{method} would change a list, which the sandbox forbids"),
+            ))
         }
         _ => Ok(None),
     }

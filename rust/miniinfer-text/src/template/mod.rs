@@ -53,7 +53,10 @@ impl Template {
         let mut templates = Vec::new();
         for (name, source) in sources {
             let compiled = Compiled::new(&source);
-            templates.push((name, compiled.map_err(|e| Failure::corrupt(format!("{file}: {}", one_line(&e))))?));
+            templates.push((
+                name,
+                compiled.map_err(|e| Failure::corrupt(format!("{file}: {}", one_line(&e))))?,
+            ));
         }
         let special_tokens = config
             .named
@@ -68,8 +71,8 @@ impl Template {
         self.render_input(&input, None)
     }
 
-    /// The rendered text and its tokens. Special-token text inside the input is broken by a mark before rendering, so
-    /// that only what the template itself writes becomes special tokens.
+    /// The rendered text and its tokens. Special-token text inside the input is broken by a mark
+    /// before rendering, so that only what the template itself writes becomes special tokens.
     pub fn encode(&self, tokenizer: &Tokenizer, chat: &Chat) -> Outcome<(String, Vec<i32>)> {
         let mut input = Input::parse(chat)?;
         let mark = protect::protect(&mut input, tokenizer.special_texts());
@@ -95,10 +98,14 @@ impl Template {
         variables.insert("tools".into(), input.tools.clone());
         variables.entry("documents").or_insert(Json::Null);
         variables.insert("add_generation_prompt".into(), Json::Bool(input.add_generation_prompt));
-        let named = |wanted: &str| self.templates.iter().find(|(name, _)| name == wanted).map(|(_, template)| template);
+        let named = |wanted: &str| {
+            self.templates.iter().find(|(name, _)| name == wanted).map(|(_, template)| template)
+        };
         let with_tools = if input.tools.is_null() { None } else { named(TOOL_USE) };
         let template = with_tools.or_else(|| named(DEFAULT)).ok_or_else(|| {
-            Failure::unsupported("tokenizer_config.json: chat_template: several templates and none named 'default'")
+            Failure::unsupported(
+                "tokenizer_config.json: chat_template: several templates and none named 'default'",
+            )
         })?;
         template
             .render(&self.environment, Value::from(Serde(&variables)), mark)
@@ -118,7 +125,9 @@ impl Input {
     fn parse(chat: &Chat) -> Outcome<Self> {
         let messages = parse_json(chat.messages, "messages")?;
         match &messages {
-            Json::Array(list) if list.is_empty() => return Err(Failure::invalid("messages: the list is empty")),
+            Json::Array(list) if list.is_empty() => {
+                return Err(Failure::invalid("messages: the list is empty"))
+            }
             Json::Array(list) if list.iter().all(Json::is_object) => {}
             _ => return Err(Failure::invalid("messages: expected a list of objects")),
         }
@@ -144,13 +153,20 @@ fn parse_json(text: &str, what: &str) -> Outcome<Json> {
 
 /// (name, source) of `chat_template`: a string, or a list of named templates.
 fn configured(config: &TokenizerConfig) -> Outcome<Vec<(String, String)>> {
-    let wrong = || Failure::corrupt("tokenizer_config.json: chat_template: expected a string or a list of templates");
+    let wrong = || {
+        Failure::corrupt(
+            "tokenizer_config.json: chat_template: expected a string or a list of templates",
+        )
+    };
     match &config.chat_template {
         None => Ok(vec![]),
         Some(Json::String(source)) => Ok(vec![(DEFAULT.to_string(), source.clone())]),
         Some(Json::Array(list)) => {
-            let field = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_string);
-            list.iter().map(|item| field(item, "name").zip(field(item, "template")).ok_or_else(wrong)).collect()
+            let field =
+                |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_string);
+            list.iter()
+                .map(|item| field(item, "name").zip(field(item, "template")).ok_or_else(wrong))
+                .collect()
         }
         Some(_) => Err(wrong()),
     }

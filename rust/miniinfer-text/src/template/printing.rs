@@ -62,7 +62,9 @@ fn append_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Erro
 fn append_float(value: &Value, out: &mut String) {
     match f64::try_from(value.clone()) {
         Ok(number) if number.is_nan() => out.push_str("nan"),
-        Ok(number) if number.is_infinite() => out.push_str(if number > 0.0 { "inf" } else { "-inf" }),
+        Ok(number) if number.is_infinite() => {
+            out.push_str(if number > 0.0 { "inf" } else { "-inf" })
+        }
         Ok(number) => out.push_str(&float(number)),
         Err(_) => out.push_str(&value.to_string()),
     }
@@ -95,8 +97,9 @@ fn append_quoted(text: &str, out: &mut String) {
 /// Python's `str.isprintable`, but for unassigned characters.
 fn printable(c: char) -> bool {
     !matches!(c,
-        '\0'..='\x1F' | '\x7F'..='\u{A0}' | '\u{AD}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}'
-        | '\u{1680}' | '\u{180E}' | '\u{2000}'..='\u{200F}' | '\u{2028}'..='\u{202F}' | '\u{205F}'..='\u{206F}'
-        | '\u{3000}' | '\u{E000}'..='\u{F8FF}' | '\u{FEFF}' | '\u{FFF0}'..='\u{FFFB}' | '\u{FFFE}'..='\u{FFFF}'
-        | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}')
+        '\0'..='\x1F' | '\x7F'..='\u{A0}' | '\u{AD}' | '\u{600}'..='\u{605}' | '\u{61C}' |
+        '\u{6DD}' | '\u{70F}' | '\u{1680}' | '\u{180E}' | '\u{2000}'..='\u{200F}' |
+        '\u{2028}'..='\u{202F}' | '\u{205F}'..='\u{206F}' | '\u{3000}' | '\u{E000}'..='\u{F8FF}'
+        | '\u{FEFF}' | '\u{FFF0}'..='\u{FFFB}' | '\u{FFFE}'..='\u{FFFF}' |
+        '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}')
 }

@@ -1,6 +1,7 @@
-//! Special-token text in what a client sends is text. A mark, a private-use character that occurs nowhere in the input,
-//! is put inside every such text before rendering; where it survives into the rendered prompt no special token is read,
-//! and the mark is taken out before tokenization. All other tokens come out as without it.
+//! Special-token text in what a client sends is text. A mark, a private-use character that occurs
+//! nowhere in the input, is put inside every such text before rendering; where it survives into the
+//! rendered prompt no special token is read, and the mark is taken out before tokenization. All
+//! other tokens come out as without it.
 
 use serde_json::Value as Json;
 
@@ -33,8 +34,9 @@ pub fn protect(input: &mut Input, specials: &[String]) -> Option<char> {
     changed.then_some(mark)
 }
 
-/// The text with the mark after the first character of every special token in it, and at its end when it ends like the
-/// start of one, which the text after it in the prompt could complete. None when it needs no mark.
+/// The text with the mark after the first character of every special token in it, and at its end
+/// when it ends like the start of one, which the text after it in the prompt could complete. None
+/// when it needs no mark.
 fn marked(text: &str, specials: &[String], mark: char) -> Option<String> {
     let mut cuts: Vec<usize> = Vec::new();
     for special in specials {
@@ -44,7 +46,8 @@ fn marked(text: &str, specials: &[String], mark: char) -> Option<String> {
             from += at + first;
             cuts.push(from);
         }
-        let ends_in_prefix = special.char_indices().skip(1).any(|(length, _)| text.ends_with(&special[..length]));
+        let ends_in_prefix =
+            special.char_indices().skip(1).any(|(length, _)| text.ends_with(&special[..length]));
         if ends_in_prefix {
             cuts.push(text.len());
         }
@@ -86,7 +89,9 @@ fn contains_char(input: &Input, mark: char) -> bool {
         match value {
             Json::String(text) => text.contains(mark),
             Json::Array(items) => items.iter().any(|item| inside(item, mark)),
-            Json::Object(map) => map.iter().any(|(key, item)| key.contains(mark) || inside(item, mark)),
+            Json::Object(map) => {
+                map.iter().any(|(key, item)| key.contains(mark) || inside(item, mark))
+            }
             _ => false,
         }
     }

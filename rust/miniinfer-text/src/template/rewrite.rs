@@ -1,6 +1,6 @@
-//! Puts guards into the syntax tree of a template. The engine counts instructions, but one instruction may copy, build
-//! or compare something large; so every operation that can is wrapped in a filter of `guard.rs` or `operators.rs`.
-//! Their names cannot be written in a template.
+//! Puts guards into the syntax tree of a template. The engine counts instructions, but one
+//! instruction may copy, build or compare something large; so every operation that can is wrapped
+//! in a filter of `guard.rs` or `operators.rs`. Their names cannot be written in a template.
 
 use minijinja::machinery::ast::*;
 use minijinja::machinery::Span;
@@ -20,7 +20,8 @@ pub const CONCAT: &str = "\u{1}concat";
 pub const PERCENT: &str = "\u{1}percent";
 
 /// Filters whose result holds new containers.
-const MAKERS: [&str; 9] = ["batch", "slice", "groupby", "zip", "chain", "items", "dictsort", "map", "list"];
+const MAKERS: [&str; 9] =
+    ["batch", "slice", "groupby", "zip", "chain", "items", "dictsort", "map", "list"];
 
 pub fn guarded<'a>(template: &Stmt<'a>) -> Stmt<'a> {
     statement(template)
@@ -32,8 +33,12 @@ fn body<'a>(statements: &[Stmt<'a>]) -> Vec<Stmt<'a>> {
 
 fn statement<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
     match stmt {
-        Stmt::Template(s) => Stmt::Template(Spanned::new(Template { children: body(&s.children) }, s.span())),
-        Stmt::EmitExpr(s) => Stmt::EmitExpr(Spanned::new(EmitExpr { expr: emitted(&s.expr) }, s.span())),
+        Stmt::Template(s) => {
+            Stmt::Template(Spanned::new(Template { children: body(&s.children) }, s.span()))
+        }
+        Stmt::EmitExpr(s) => {
+            Stmt::EmitExpr(Spanned::new(EmitExpr { expr: emitted(&s.expr) }, s.span()))
+        }
         // As an expression it passes the formatter, which counts.
         Stmt::EmitRaw(s) => {
             let expr = Expr::Const(Spanned::new(Const { value: Value::from(s.raw) }, s.span()));
@@ -63,7 +68,8 @@ fn statement<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
             s.span(),
         )),
         Stmt::WithBlock(s) => {
-            let assignments = s.assignments.iter().map(|(target, value)| (plain(target), expression(value)));
+            let assignments =
+                s.assignments.iter().map(|(target, value)| (plain(target), expression(value)));
             let assignments = assignments.collect();
             Stmt::WithBlock(Spanned::new(WithBlock { assignments, body: body(&s.body) }, s.span()))
         }
@@ -97,9 +103,11 @@ fn statement<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
         Stmt::Do(s) => Stmt::Do(Spanned::new(Do { call: call(&s.call) }, s.span())),
         Stmt::Continue(s) => Stmt::Continue(Spanned::new(Continue, s.span())),
         Stmt::Break(s) => Stmt::Break(Spanned::new(Break, s.span())),
-        Stmt::Block(_) | Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) | Stmt::Include(_) => {
-            other_templates(stmt)
-        }
+        Stmt::Block(_)
+        | Stmt::Import(_)
+        | Stmt::FromImport(_)
+        | Stmt::Extends(_)
+        | Stmt::Include(_) => other_templates(stmt),
     }
 }
 
@@ -110,14 +118,24 @@ fn other_templates<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
             Block { name: s.name, required: s.required, body: body(&s.body) },
             s.span(),
         )),
-        Stmt::Import(s) => {
-            Stmt::Import(Spanned::new(Import { expr: expression(&s.expr), name: plain(&s.name) }, s.span()))
-        }
+        Stmt::Import(s) => Stmt::Import(Spanned::new(
+            Import { expr: expression(&s.expr), name: plain(&s.name) },
+            s.span(),
+        )),
         Stmt::FromImport(s) => {
-            let names = s.names.iter().map(|(name, alias)| (plain(name), alias.as_ref().map(plain))).collect();
-            Stmt::FromImport(Spanned::new(FromImport { expr: expression(&s.expr), names }, s.span()))
+            let names = s
+                .names
+                .iter()
+                .map(|(name, alias)| (plain(name), alias.as_ref().map(plain)))
+                .collect();
+            Stmt::FromImport(Spanned::new(
+                FromImport { expr: expression(&s.expr), names },
+                s.span(),
+            ))
         }
-        Stmt::Extends(s) => Stmt::Extends(Spanned::new(Extends { name: expression(&s.name) }, s.span())),
+        Stmt::Extends(s) => {
+            Stmt::Extends(Spanned::new(Extends { name: expression(&s.name) }, s.span()))
+        }
         Stmt::Include(s) => Stmt::Include(Spanned::new(
             Include { name: expression(&s.name), ignore_missing: s.ignore_missing },
             s.span(),
@@ -150,7 +168,9 @@ fn expression<'a>(expr: &Expr<'a>) -> Expr<'a> {
         Expr::Filter(s) if MAKERS.contains(&s.name) => filtered(MADE, copy, span),
         Expr::Filter(_) | Expr::Slice(_) => filtered(CHECK, copy, span),
         Expr::Call(s) => match &s.expr {
-            Expr::Var(name) if name.id == "dict" || name.id == "namespace" => filtered(MADE, copy, span),
+            Expr::Var(name) if name.id == "dict" || name.id == "namespace" => {
+                filtered(MADE, copy, span)
+            }
             _ => filtered(CHECK, copy, span),
         },
         Expr::GetItem(s) if !is_constant(&s.subscript_expr) => filtered(CHECK, copy, span),
@@ -186,7 +206,11 @@ fn plain<'a>(expr: &Expr<'a>) -> Expr<'a> {
         }
         Expr::BinOp(s) => binary(s),
         Expr::Compare(s) => {
-            let ops = s.ops.iter().map(|part| CompareOp { op: part.op, expr: operand(&part.expr) }).collect();
+            let ops = s
+                .ops
+                .iter()
+                .map(|part| CompareOp { op: part.op, expr: operand(&part.expr) })
+                .collect();
             Expr::Compare(Spanned::new(Compare { expr: operand(&s.expr), ops }, s.span()))
         }
         Expr::IfExpr(s) => Expr::IfExpr(Spanned::new(
@@ -205,19 +229,23 @@ fn plain<'a>(expr: &Expr<'a>) -> Expr<'a> {
             Test { name: s.name, expr: expression(&s.expr), args: arguments(&s.args) },
             s.span(),
         )),
-        Expr::GetAttr(s) => {
-            Expr::GetAttr(Spanned::new(GetAttr { expr: expression(&s.expr), name: s.name }, s.span()))
-        }
+        Expr::GetAttr(s) => Expr::GetAttr(Spanned::new(
+            GetAttr { expr: expression(&s.expr), name: s.name },
+            s.span(),
+        )),
         Expr::GetItem(s) => Expr::GetItem(Spanned::new(
             GetItem { expr: expression(&s.expr), subscript_expr: expression(&s.subscript_expr) },
             s.span(),
         )),
         Expr::Call(s) => Expr::Call(call(s)),
         Expr::List(s) => Expr::List(Spanned::new(List { items: expressions(&s.items) }, s.span())),
-        Expr::Tuple(s) => Expr::Tuple(Spanned::new(Tuple { items: expressions(&s.items) }, s.span())),
-        Expr::Map(s) => {
-            Expr::Map(Spanned::new(Map { keys: expressions(&s.keys), values: expressions(&s.values) }, s.span()))
+        Expr::Tuple(s) => {
+            Expr::Tuple(Spanned::new(Tuple { items: expressions(&s.items) }, s.span()))
         }
+        Expr::Map(s) => Expr::Map(Spanned::new(
+            Map { keys: expressions(&s.keys), values: expressions(&s.values) },
+            s.span(),
+        )),
     }
 }
 
@@ -246,7 +274,12 @@ fn binary<'a>(s: &Spanned<BinOp<'a>>) -> Expr<'a> {
                 Expr::IfExpr(Spanned::new(
                     IfExpr {
                         test_expr: Expr::Test(Spanned::new(is_text, span)),
-                        true_expr: with_argument(PERCENT, plain(&s.left), expression(&s.right), span),
+                        true_expr: with_argument(
+                            PERCENT,
+                            plain(&s.left),
+                            expression(&s.right),
+                            span,
+                        ),
                         false_expr: Some(Expr::BinOp(Spanned::new(operation, span))),
                     },
                     span,
@@ -261,7 +294,9 @@ fn binary<'a>(s: &Spanned<BinOp<'a>>) -> Expr<'a> {
 /// An operand of a comparison, which takes time with its size.
 fn operand<'a>(expr: &Expr<'a>) -> Expr<'a> {
     match expr {
-        Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => filtered(CHECK, plain(expr), expr.span()),
+        Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => {
+            filtered(CHECK, plain(expr), expr.span())
+        }
         _ => expression(expr),
     }
 }
@@ -293,7 +328,12 @@ fn filtered<'a>(name: &'static str, expr: Expr<'a>, span: Span) -> Expr<'a> {
     Expr::Filter(Spanned::new(Filter { name, expr: Some(expr), args: vec![] }, span))
 }
 
-fn with_argument<'a>(name: &'static str, expr: Expr<'a>, argument: Expr<'a>, span: Span) -> Expr<'a> {
+fn with_argument<'a>(
+    name: &'static str,
+    expr: Expr<'a>,
+    argument: Expr<'a>,
+    span: Span,
+) -> Expr<'a> {
     let args = vec![CallArg::Pos(argument)];
     Expr::Filter(Spanned::new(Filter { name, expr: Some(expr), args }, span))
 }
