@@ -66,8 +66,8 @@ struct TokenLogprobsArgs {
 };
 
 // The natural logarithm of softmax(logits) at a token, and at the `top` most likely ones. A row
-// with NaN or +infinity, or of -infinity alone, gives NaN everywhere and ids 0, 1, 2... Throws Error
-// invalid_argument for rows, ids and results that do not fit.
+// with NaN or +infinity, or of -infinity alone, gives NaN everywhere and ids 0, 1, 2... Throws
+// Error invalid_argument for rows, ids and results that do not fit.
 void token_logprobs(ExecContext& context, const TokenLogprobsArgs& args);
 
 }  // namespace miniinfer
