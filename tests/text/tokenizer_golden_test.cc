@@ -129,6 +129,24 @@ TEST_P(TokenizerGolden, StreamsEqualFullDecodes) {
   }
 }
 
+// The class LlamaTokenizer of transformers 5.17 over the same files; `legacy` brings the space
+// after special tokens back.
+TEST(TokenizerClass, LlamaMarksSpacesOnce) {
+  const auto directory = golden_directory() / "tokenizers/llama2";
+  const std::string json = read_text(directory / "tokenizer.json");
+  auto config = nlohmann::ordered_json::parse(read_text(directory / "tokenizer_config.json"));
+  config["tokenizer_class"] = "LlamaTokenizerFast";
+  const auto modern = Tokenizer::from_json(json, config.dump());
+  EXPECT_EQ(modern->encode("<s>Hello", true), (Ids{1, 1, 75, 289, 295, 295, 298}));
+  EXPECT_EQ(modern->encode(" Hello", true), (Ids{1, 342, 75, 289, 295, 295, 298}));
+  EXPECT_EQ(modern->encode("Hello</s> there", true),
+            (Ids{1, 342, 75, 289, 295, 295, 298, 2, 361, 353}));
+  EXPECT_EQ(modern->decode(modern->encode("Hello there", true), false), "<s> Hello there");
+  config["legacy"] = true;
+  const auto legacy = Tokenizer::from_json(json, config.dump());
+  EXPECT_EQ(legacy->encode("<s>Hello", true), (Ids{1, 1, 342, 75, 289, 295, 295, 298}));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, testing::ValuesIn(golden_tokenizers()),
                          [](const auto& info) {
                            std::string name = info.param.filename().string();

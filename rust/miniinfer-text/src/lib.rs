@@ -6,6 +6,7 @@ mod failure;
 mod ffi;
 mod ffi_template;
 mod ffi_tokenizer;
+mod llama_class;
 mod load;
 mod model_file;
 mod pre_tokenize;

@@ -13,6 +13,7 @@ use tokenizers::{
 
 use crate::failure::{Failure, Outcome};
 use crate::ffi::caught;
+use crate::llama_class;
 use crate::model_file::{Ids, ModelFile};
 use crate::tokenizer_config::TokenizerConfig;
 
@@ -84,13 +85,18 @@ impl Loaded {
     }
 
     fn read_unguarded(json: &[u8], config: &[u8]) -> Outcome<Self> {
-        let file: File = serde_json::from_slice(json).map_err(corrupt)?;
+        let mut file: File = serde_json::from_slice(json).map_err(corrupt)?;
         if file.version.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Failure::unsupported("tokenizer.json: version: only 1.0 is known"));
         }
         let config = TokenizerConfig::parse(config)?;
         let ModelFile { model, mut max_id, ids } = file.model;
         check_added(&file.added_tokens, &model, &ids)?;
+        if let Some(spaces) = llama_class::spaces(&config, &model) {
+            file.normalizer = spaces.normalizer;
+            file.pre_tokenizer = spaces.pre_tokenizer;
+            file.decoder = spaces.decoder;
+        }
 
         let tokens = all_added_tokens(&file.added_tokens, &config);
         let build = || -> tokenizers::Result<AddedVocabulary> {

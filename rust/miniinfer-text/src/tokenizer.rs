@@ -1,9 +1,7 @@
 //! A tokenizer: text to ids and back. Immutable after load.
 
 use tokenizers::tokenizer::{AddedVocabulary, Model, OffsetType, PostProcessor};
-use tokenizers::{
-    ModelWrapper, NormalizerWrapper, PostProcessorWrapper, SplitDelimiterBehavior,
-};
+use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper, SplitDelimiterBehavior};
 
 use crate::decode::Decoding;
 use crate::failure::{Failure, Outcome};

@@ -12,6 +12,10 @@ pub const NAMED_TOKENS: [&str; 7] =
 
 #[derive(Default)]
 pub struct TokenizerConfig {
+    /// `tokenizer_class`, empty when absent.
+    pub class: String,
+    pub legacy: bool,
+    pub add_prefix_space: bool,
     /// bos_token, eos_token and every other `*_token` with a value.
     pub named: Vec<(String, AddedToken)>,
     pub extra_special: Vec<AddedToken>,
@@ -39,6 +43,9 @@ impl TokenizerConfig {
             return Err(corrupt("expected a JSON object"));
         };
         let mut config = Self {
+            class: object.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default().into(),
+            legacy: flag(&object, "legacy")?.unwrap_or(false),
+            add_prefix_space: flag(&object, "add_prefix_space")?.unwrap_or(true),
             add_bos: flag(&object, "add_bos_token")?,
             add_eos: flag(&object, "add_eos_token")?,
             clean_up_spaces: flag(&object, "clean_up_tokenization_spaces")?.unwrap_or(false),
