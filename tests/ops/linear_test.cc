@@ -374,9 +374,10 @@ TEST_F(Linear, PlansCoverTheProblem) {
     EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
     EXPECT_LE(plan.block_rows, plan.chunk_rows);
     EXPECT_EQ(plan.block_k % 64, 0);
+    EXPECT_LE((m + plan.num_groups - 1) / plan.num_groups, cpu::kMaxTokens);
     const int64_t tokens =
         m <= cpu::kResidentTokens ? m : (m + plan.num_groups - 1) / plan.num_groups;
-    EXPECT_LE(tokens * plan.block_rows, cpu::kMaxOutputs);
+    EXPECT_LE(tokens * plan.chunk_rows, cpu::kMaxOutputs);
   }
   EXPECT_EQ(cpu::plan_linear(1, 64, 64, 2, 2, 2).threads,
             1);  // 8 KiB of weights: not worth waking a thread

@@ -25,9 +25,10 @@ constexpr int64_t kCarryFloats = int64_t{kMaxOutputs} * 16;
 // k where the instruction multiplies pairs), k ascending, and a fixed tree adds the lanes at the
 // end. So a row's result depends on that row alone.
 struct LinearBlock {
-  const void* x;          // [tokens][k], prepared (see LinearKernel)
-  int64_t x_stride;       // bytes
-  int64_t tokens;         // 1..kResidentTokens
+  const void* x;     // [tokens][k], prepared (see LinearKernel)
+  int64_t x_stride;  // bytes
+  int64_t tokens;    // 1..kResidentTokens
+  int64_t groups;  // of tokens, at most kMaxTokens each, that a tile takes; sizes equal within one
   const void* weight;     // [rows][k]
   int64_t weight_stride;  // bytes
   int64_t rows;           // 1..kMaxRows
