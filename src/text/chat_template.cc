@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "miniinfer/error.h"
 #include "text/chat_template_impl.h"
 #include "text/text_file.h"
@@ -21,6 +23,17 @@ MiTextTemplate* compile(std::string_view source, std::string_view config) {
   return handle;
 }
 
+// The configuration with both templates in its own list of named ones.
+std::string with_templates(const std::string& config, const std::string& source,
+                           const std::string& tool_use) {
+  auto json = nlohmann::ordered_json::parse(config.empty() ? "{}" : config, nullptr, false);
+  if (!json.is_object())
+    throw Error(ErrorCode::kDataCorrupt, "tokenizer_config.json: not a JSON object");
+  json["chat_template"] = {{{"name", "default"}, {"template", source}},
+                           {{"name", "tool_use"}, {"template", tool_use}}};
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -29,9 +42,13 @@ ChatTemplate::~ChatTemplate() = default;
 std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(
     const std::filesystem::path& directory) {
   const auto source = read_model_file(directory, "chat_template.jinja", kMaxTemplateBytes);
-  const auto config = read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes);
+  const auto tool_use =
+      read_model_file(directory / "additional_chat_templates", "tool_use.jinja", kMaxTemplateBytes);
+  const std::string config =
+      read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes).value_or(std::string());
   try {
-    return from_source(source.value_or(std::string()), config.value_or(std::string()));
+    if (source && tool_use) return from_source({}, with_templates(config, *source, *tool_use));
+    return from_source(source.value_or(std::string()), config);
   } catch (const Error& error) {
     // The message starts with the file's name.
     throw Error(error.code(), (directory / error.message()).string());

@@ -21,8 +21,9 @@ struct ChatRenderArgs {
 class ChatTemplate {
  public:
   // chat_template.jinja, else chat_template of tokenizer_config.json (a string, or a list of named
-  // templates: "default", and "tool_use" when tools are given). Returns null when the directory has
-  // none. Throws data_corrupt when it does not compile.
+  // templates: "default", and "tool_use" when tools are given). Beside the file,
+  // additional_chat_templates/tool_use.jinja is taken for tools. Returns null when there is none.
+  // Throws data_corrupt when it does not compile.
   static std::shared_ptr<const ChatTemplate> from_directory(const std::filesystem::path& directory);
   static std::shared_ptr<const ChatTemplate> from_source(std::string_view source,
                                                          std::string_view tokenizer_config_json);

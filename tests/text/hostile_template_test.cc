@@ -5,6 +5,7 @@
 
 #include "golden.h"
 #include "miniinfer/error.h"
+#include "support/temp_dir.h"
 #include "text/chat_template.h"
 
 namespace miniinfer {
@@ -136,6 +137,30 @@ TEST(HostileTemplate, NamedTemplatesAndNone) {
   EXPECT_EQ(named->render({kMessages, R"([{"type": "function"}])", "", true}), "tools");
   EXPECT_THROW(ChatTemplate::from_source("", R"({"chat_template": 3})"), Error);
   EXPECT_THROW(ChatTemplate::from_source("", R"({"chat_template": [{"name": 1}]})"), Error);
+}
+
+TEST(HostileTemplate, Directories) {
+  TempDir directory;
+  EXPECT_EQ(ChatTemplate::from_directory(directory.path()), nullptr);
+  directory.write("tokenizer_config.json",
+                  R"({"bos_token": "<s>", "chat_template": "of the config"})");
+  EXPECT_EQ(ChatTemplate::from_directory(directory.path())->render({kMessages, "", "", true}),
+            "of the config");
+  directory.write("chat_template.jinja", "{{ bos_token }}of the file");
+  directory.write("additional_chat_templates/tool_use.jinja", "{{ bos_token }}for tools");
+  const auto both = ChatTemplate::from_directory(directory.path());
+  EXPECT_EQ(both->render({kMessages, "", "", true}), "<s>of the file");
+  EXPECT_EQ(both->render({kMessages, R"([{"type": "function"}])", "", true}), "<s>for tools");
+  std::filesystem::remove_all(directory.path() / "additional_chat_templates");
+  directory.write("chat_template.jinja", "{% if %}");
+  try {
+    ChatTemplate::from_directory(directory.path());
+    ADD_FAILURE() << "compiled";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kDataCorrupt);
+    EXPECT_TRUE(error.message().starts_with((directory.path() / "chat_template.jinja").string()))
+        << error.message();
+  }
 }
 
 TEST(HostileTemplate, BadArguments) {
