@@ -44,6 +44,7 @@ class Chat {
       : core_(std::make_shared<LlmCore>(ModelSource::from_name(flags.model), flags.engine)),
         sampling_(flags.sampling.apply(core_->default_sampling_params())),
         editor_("> ", history_file()) {
+    print_warnings(core_->config().warnings);
     sampling_.params.validate();
     if (sampling_.params.n != 1)
       throw Error(ErrorCode::kInvalidArgument, "n: a chat takes one answer", "n");
@@ -81,7 +82,7 @@ class Chat {
     if (name == "/help") {
       print(kHelp);
     } else if (name == "/system") {
-      conversation_.set_system(rest);
+      set_system(rest);
     } else if (name == "/reset") {
       conversation_.reset();
     } else if (name == "/stats") {
@@ -92,6 +93,14 @@ class Chat {
       print(fmt::format("{}: no such command; /help lists them\n", name));
     }
     return true;
+  }
+
+  void set_system(const std::string& text) {
+    try {
+      conversation_.set_system(text);
+    } catch (const Error& error) {
+      print(fmt::format("error: {}\n", error.what()));
+    }
   }
 
   void save(const std::string& path) {
@@ -105,13 +114,14 @@ class Chat {
   }
 
   void answer(const std::string& question) {
-    conversation_.add("user", question);
     std::string text;
+    const size_t before = conversation_.messages().size();
     try {
+      conversation_.add("user", question);
       clear_interrupt();
       text = stream();
     } catch (const Error& error) {
-      conversation_.remove_last();
+      if (conversation_.messages().size() > before) conversation_.remove_last();
       print(fmt::format(
           "\nerror: {}{}\n", error.what(),
           error.message().starts_with("context_length_exceeded") ? " (/reset starts anew)" : ""));

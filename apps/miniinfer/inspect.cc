@@ -21,7 +21,7 @@ struct InspectFlags {
 };
 
 std::string plain(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return without_controls(value.is_string() ? value.get<std::string>() : to_line(value));
 }
 
 void print_fields(const char* title, const Json& object) {
@@ -65,7 +65,7 @@ void add_inspect(CLI::App& app, Action& action) {
     action = [flags] {
       const Json report = inspect_model(ModelSource::from_name(flags->model), flags->engine);
       if (flags->json)
-        print(report.dump() + "\n");
+        print(to_line(report) + "\n");
       else
         print_report(report);
       flush();

@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
@@ -33,10 +32,9 @@ constexpr Verb kVerbs[] = {
 
 // CLI11's complaints can span lines and end in a full stop; ours are one line.
 int usage_error(std::string message) {
-  for (char& c : message)
-    if (c == '\n' || c == '\r') c = ' ';
+  message = miniinfer::without_controls(message);
   while (!message.empty() && (message.back() == ' ' || message.back() == '.')) message.pop_back();
-  std::fprintf(stderr, "error: %s\n", message.c_str());
+  miniinfer::print_error(message);
   return kUsageError;
 }
 
@@ -79,13 +77,13 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return usage_error(error.what());
   } catch (const miniinfer::Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    miniinfer::print_error(error.what());
     return miniinfer::exit_code(error.code());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory\n");
+    miniinfer::print_error("out of memory");
     return miniinfer::exit_code(miniinfer::ErrorCode::kResourceExhausted);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: internal: %s\n", error.what());
+    miniinfer::print_error(std::string("internal: ") + error.what());
     return kInternalError;
   }
 }

@@ -26,7 +26,8 @@ A line of a prompts file is {"prompt": TEXT}, {"prompt_token_ids": [ID, ..]} or 
 
 struct RunFlags {
   std::vector<std::string> words;
-  std::string prompt, messages, prompts_file;
+  std::optional<std::string> prompt;
+  std::string messages, prompts_file;
   bool json = false, raw = false;
   LLMOptions engine;
   SamplingFlags sampling;
@@ -45,8 +46,7 @@ struct Inputs {
 };
 Inputs sort_words(const RunFlags& flags) {
   Inputs inputs;
-  const bool other_source =
-      !flags.prompt.empty() || !flags.messages.empty() || !flags.prompts_file.empty();
+  const bool other_source = flags.prompt || !flags.messages.empty() || !flags.prompts_file.empty();
   if (flags.words.size() == 2) {
     inputs = {flags.words[0], flags.words[1]};
   } else if (flags.words.size() == 1) {
@@ -55,16 +55,18 @@ Inputs sort_words(const RunFlags& flags) {
     else
       inputs.prompt = flags.words[0];
   }
-  const int sources = inputs.prompt.has_value() + !flags.prompt.empty() + !flags.messages.empty() +
-                      !flags.prompts_file.empty();
+  const int sources = inputs.prompt.has_value() + flags.prompt.has_value() +
+                      !flags.messages.empty() + !flags.prompts_file.empty();
   if (sources > 1)
     throw Error(ErrorCode::kInvalidArgument,
                 "give one of PROMPT, --prompt, --messages and --prompts-file", "prompt");
-  if (!flags.prompt.empty()) inputs.prompt = flags.prompt;
+  if (flags.prompt) inputs.prompt = flags.prompt;
   return inputs;
 }
 
 Prompt text_prompt(const LlmCore& core, const std::string& text, bool raw) {
+  if (!is_utf8(text))
+    throw Error(ErrorCode::kInvalidArgument, "prompt: the text is not UTF-8", "prompt");
   if (raw || !core.text().chat_template) return Prompt::from_text(text);
   Json message;
   message["role"] = "user";
@@ -90,8 +92,8 @@ int stream_answer(const std::shared_ptr<LlmCore>& core, const BatchItem& item) {
   if (error) throw *error;
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print(stderr, "{} tokens in {:.2f} s, {:.1f} tokens/s\n", tokens, seconds,
-             static_cast<double>(tokens) / seconds);
+  print_note(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s", tokens, seconds,
+                         static_cast<double>(tokens) / seconds));
   return interrupted() ? kInterruptedExit : 0;
 }
 
@@ -105,9 +107,9 @@ int run_lines(LlmCore& core, BatchCallbacks callbacks, bool json) {
     const Json object = result_to_json(result);
     ++(object.contains("error") ? failed : answered);
     if (json) {
-      print(object.dump() + "\n");
+      print(to_line(object) + "\n");
     } else if (object.contains("error")) {
-      fmt::print(stderr, "error: {}\n", object["error"]["message"].get<std::string>());
+      print_error(object["error"]["message"].get<std::string>());
     } else {
       for (const Completion& output : result.outputs) print(output.text + "\n");
     }
@@ -126,8 +128,8 @@ int run_lines(LlmCore& core, BatchCallbacks callbacks, bool json) {
   if (!completed) return kInterruptedExit;
   const double seconds = seconds_since_start() - start;
   if (!json || stderr_is_terminal())
-    fmt::print(stderr, "{} prompts, {} tokens in {:.2f} s, {:.1f} tokens/s\n", answered,
-               output_tokens, seconds, static_cast<double>(output_tokens) / seconds);
+    print_note(fmt::format("{} prompts, {} tokens in {:.2f} s, {:.1f} tokens/s", answered,
+                           output_tokens, seconds, static_cast<double>(output_tokens) / seconds));
   return json || failed == 0 ? 0 : 1;
 }
 
@@ -147,12 +149,14 @@ int run_prompts_file(LlmCore& core, const RunFlags& flags, const BatchItem& defa
 int run(const RunFlags& flags) {
   const Inputs inputs = sort_words(flags);
   const auto core = std::make_shared<LlmCore>(ModelSource::from_name(inputs.model), flags.engine);
+  print_warnings(core->config().warnings);
   BatchItem item = flags.sampling.apply(core->default_sampling_params());
   item.params.validate();
   if (!flags.prompts_file.empty()) return run_prompts_file(*core, flags, item);
   if (!flags.messages.empty()) {
-    item.prompt = prompt_from_chat_json(parse_json(read_all(flags.messages), flags.messages,
-                                                   {.error = ErrorCode::kInvalidArgument}));
+    item.prompt =
+        prompt_from_chat_json(parse_json(read_all(flags.messages), flags.messages,
+                                         {.error = ErrorCode::kInvalidArgument, .nul = false}));
   } else if (inputs.prompt) {
     item.prompt = text_prompt(*core, *inputs.prompt, flags.raw);
   } else if (!stdin_is_terminal()) {

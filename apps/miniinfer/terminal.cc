@@ -58,6 +58,25 @@ void flush() {
               std::string("stdout: cannot write: ") + std::strerror(errno));
 }
 
+std::string without_controls(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  return result;
+}
+
+void print_error(std::string_view message) {
+  std::fprintf(stderr, "error: %s\n", without_controls(message).c_str());
+}
+void print_note(const std::string& line) {
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void print_warnings(const std::vector<std::string>& messages) {
+  for (const std::string& message : messages)
+    std::fprintf(stderr, "warning: %s\n", without_controls(message).c_str());
+}
+
 bool stdin_is_terminal() {
   return isatty(STDIN_FILENO) == 1;
 }

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace miniinfer {
 
@@ -19,6 +20,15 @@ void clear_interrupt();
 // Writes to stdout; a reader that went away ends the program quietly (exit 141, as SIGPIPE would).
 void print(std::string_view text);
 void flush();
+
+// One line on stderr, "error: " or "warning: " before it. Line ends and control characters, which
+// a file or a template may have brought into the message, become spaces.
+void print_error(std::string_view message);
+// A line of figures on stderr, lost when that is closed.
+void print_note(const std::string& line);
+void print_warnings(const std::vector<std::string>& messages);
+// The text with control characters as spaces: a terminal must not obey a file's contents.
+std::string without_controls(std::string_view text);
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();

@@ -23,7 +23,11 @@ class StrictBuilder {
   bool number_integer(int64_t value) { return add(value); }
   bool number_unsigned(uint64_t value) { return add(value); }
   bool number_float(double value, const std::string&) { return add(value); }
-  bool string(std::string& value) { return add(std::move(value)); }
+  bool string(std::string& value) {
+    require(options_.nul || value.find('\0') == std::string::npos, options_.error,
+            "{}: a string holds U+0000", source_);
+    return add(std::move(value));
+  }
   bool binary(Json::binary_t&) { return false; }
   bool start_object(size_t) { return open(Json::object()); }
   bool start_array(size_t) { return open(Json::array()); }
@@ -119,6 +123,19 @@ std::string printable(std::string_view text) {
     if (c < 0x20 || c > 0x7e) c = '?';
   if (text.size() > kMax) result += "...";
   return result;
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    Json(text).dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
+std::string to_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 JsonView::JsonView(const Json& value, std::string source, std::string path, ErrorCode error)

@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 struct JsonOptions {
   int max_depth = 64;                         // nested arrays and objects
   ErrorCode error = ErrorCode::kDataCorrupt;  // what a malformed text throws
+  bool nul = true;                            // whether strings may hold U+0000
 };
 
 // Strict RFC 8259: valid UTF-8 without lone surrogates, numbers within the range of a double, no
@@ -27,6 +28,12 @@ Json parse_json(std::string_view text, std::string_view source, const JsonOption
 // Sanitizes the text of a third-party parser's complaint for a one-line message: printable ASCII,
 // at most 200 characters.
 std::string printable(std::string_view text);
+
+// Whether the text can be a JSON string.
+bool is_utf8(const std::string& text);
+
+// One line of JSON; what is no UTF-8, as a file's name may be, becomes U+FFFD.
+std::string to_line(const Json& json);
 
 // Reads the fields of one JSON object; every complaint is "<source>: <path of the field>:
 // <reason>". A field that is null counts as absent. The object and the view's strings must outlive
@@ -40,6 +47,10 @@ class JsonView {
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const Json* find(std::string_view key) const;  // null when absent
   const Json& json() const { return *value_; }
+  // "<source>: <path of the field>", as complaints begin.
+  std::string where(std::string_view key) const {
+    return source_ + ": " + path_ + std::string(key);
+  }
   std::optional<JsonView> find_object(std::string_view key) const;
 
   // Required fields; numbers must lie in [min, max], which no NaN does.

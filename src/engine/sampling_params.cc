@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/json.h"
 
 namespace miniinfer {
 namespace {
@@ -29,9 +30,11 @@ void require_range(double value, double low, double high, const char* param) {
 void validate_strings(const std::vector<std::string>& strings, const char* param) {
   require_param(strings.size() <= kMaxStops, param, "{} strings, at most {} are accepted",
                 strings.size(), kMaxStops);
-  for (const std::string& text : strings)
+  for (const std::string& text : strings) {
     require_param(!text.empty() && text.size() <= kMaxStopBytes, param,
                   "a string of {} bytes, expected 1 to {}", text.size(), kMaxStopBytes);
+    require_param(is_utf8(text), param, "a string is not UTF-8");
+  }
 }
 
 void validate_logprobs(const std::optional<int>& logprobs, const char* param) {

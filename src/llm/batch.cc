@@ -23,7 +23,8 @@ class BatchRun {
 
   bool run() {
     for (bool more = true; more || !running_.empty();) {
-      while (more && running_.size() < window_ && (running_.empty() || callbacks_.ready())) {
+      while (more && running_.size() < window_ && !callbacks_.cancelled() &&
+             (running_.empty() || callbacks_.ready())) {
         more = start_next();
         deliver();  // refused requests take no place in the window
       }

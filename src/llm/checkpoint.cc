@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
 #include "base/check.h"
+#include "base/mapped_file.h"
 #include "llm/embedded_model.h"
 #include "models/config_reader.h"
 #include "models/shapes.h"
@@ -16,17 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 
 // Text files of a checkpoint; the largest tokenizers have 35 MB.
-constexpr uintmax_t kMaxTextBytes = 256 << 20;
+constexpr size_t kMaxTextBytes = 256 << 20;
 
-std::string read_file(const fs::path& path) {
-  require(fs::is_regular_file(path), ErrorCode::kDataCorrupt, "{}: not a regular file",
-          path.string());
-  require(fs::file_size(path) <= kMaxTextBytes, ErrorCode::kDataCorrupt, "{}: larger than {} MiB",
-          path.string(), kMaxTextBytes >> 20);
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  require(in.good() || in.eof(), ErrorCode::kNotFound, "{}: cannot be read", path.string());
-  return text;
+// Links that lead nowhere are there too: reading them says what is wrong.
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
 }
 
 }  // namespace
@@ -37,9 +31,10 @@ ModelSource ModelSource::from_name(const std::string& model) {
     return {.kind = Kind::kDirectory, .name = model, .directory = model};
   if (model.empty() || model == kEmbeddedModelName)
     return {.kind = Kind::kEmbedded, .name = std::string(kEmbeddedModelName)};
-  throw Error(ErrorCode::kInvalidArgument,
-              model + (fs::is_regular_file(model, error) ? ": not a directory" : ": no such directory"),
-              "model");
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      model + (fs::is_regular_file(model, error) ? ": not a directory" : ": no such directory"),
+      "model");
 }
 
 ModelSource ModelSource::from_shape(const std::string& shape) {
@@ -56,10 +51,10 @@ std::string ModelSource::path_of(const std::string& file) const {
 
 std::string ModelSource::read_text(const std::string& file) const {
   switch (kind) {
-    case Kind::kDirectory: {
-      std::error_code error;
-      return fs::exists(directory / file, error) ? read_file(directory / file) : std::string();
-    }
+    case Kind::kDirectory:
+      return is_there(directory / file)
+                 ? read_text_file(resolve_inside(directory, file), kMaxTextBytes)
+                 : std::string();
     case Kind::kEmbedded: {
       const std::vector<std::string> files = embedded_files();
       // Without any model it is the missing model, not the missing file, that must be told.
@@ -77,13 +72,12 @@ TextSide load_text_side(const ModelSource& source, const std::string& tokenizer_
   ModelSource text = source;
   if (!tokenizer_directory.empty()) {
     text = ModelSource::from_name(tokenizer_directory);
-    require(fs::exists(fs::path(tokenizer_directory) / "tokenizer.json"),
-            ErrorCode::kInvalidArgument, "tokenizer: {}: no such file",
-            text.path_of("tokenizer.json"));
+    require(is_there(fs::path(tokenizer_directory) / "tokenizer.json"), ErrorCode::kInvalidArgument,
+            "tokenizer: {}: no such file", text.path_of("tokenizer.json"));
   }
   TextSide side;
   if (text.kind == ModelSource::Kind::kDirectory) {
-    if (fs::exists(text.directory / "tokenizer.json"))
+    if (is_there(text.directory / "tokenizer.json"))
       side.tokenizer = Tokenizer::from_directory(text.directory);
     if (template_file.empty()) side.chat_template = ChatTemplate::from_directory(text.directory);
   } else if (text.kind == ModelSource::Kind::kEmbedded) {
@@ -94,9 +88,9 @@ TextSide load_text_side(const ModelSource& source, const std::string& tokenizer_
                                                      text.read_text("tokenizer_config.json"));
   }
   if (!template_file.empty()) {
-    require(fs::exists(template_file), ErrorCode::kInvalidArgument,
-            "chat-template: {}: no such file", template_file);
-    side.chat_template = ChatTemplate::from_source(read_file(template_file),
+    require(is_there(template_file), ErrorCode::kInvalidArgument, "chat-template: {}: no such file",
+            template_file);
+    side.chat_template = ChatTemplate::from_source(read_text_file(template_file, kMaxTextBytes),
                                                    text.read_text("tokenizer_config.json"));
   }
   return side;

@@ -6,6 +6,9 @@ namespace miniinfer {
 namespace {
 
 Json make_message(const char* role, const std::string& text) {
+  if (!is_utf8(text))
+    throw Error(ErrorCode::kInvalidArgument, std::string(role) + ": the text is not UTF-8",
+                "messages");
   Json message;
   message["role"] = role;
   message["content"] = text;

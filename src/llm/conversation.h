@@ -10,6 +10,7 @@ namespace miniinfer {
 // The messages of a chat as they grow.
 class Conversation {
  public:
+  // Both throw Error invalid_argument when the text is no UTF-8.
   void set_system(const std::string& text);  // empty removes it
   void add(const char* role, const std::string& text);
   // Takes the last message back, such as a question that could not be answered.

@@ -17,6 +17,19 @@ namespace {
   throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
 }
 
+// The field that a request gave its prompt in.
+const char* prompt_field(const Prompt& prompt) {
+  switch (prompt.kind) {
+    case Prompt::Kind::kTokens:
+      return "prompt_token_ids";
+    case Prompt::Kind::kMessages:
+      return "messages";
+    case Prompt::Kind::kText:
+      break;
+  }
+  return "prompt";
+}
+
 }  // namespace
 
 LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_(source) {
@@ -53,8 +66,7 @@ std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
   }
   const TextSide& text = this->text();
   if (prompt.kind == Prompt::Kind::kText) {
-    if (!text.tokenizer)
-      reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
+    if (!text.tokenizer) reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
     std::vector<int32_t> ids = text.tokenizer->encode(prompt.text, true);
     if (ids.empty()) reject("prompt", "is empty");
     return ids;
@@ -69,11 +81,15 @@ std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
   return ids;
 }
 
-void LlmCore::check_context(size_t prompt_tokens, int max_tokens) const {
+void LlmCore::check_prompt(const std::vector<int32_t>& token_ids, int max_tokens,
+                           const char* field) const {
+  for (const int32_t id : token_ids)
+    if (id < 0 || id >= config_.vocab_size) [[unlikely]]
+      reject(field, fmt::format("token id {} is not in [0, {})", id, config_.vocab_size));
   const int64_t context = engine_->config().max_model_len;
-  const auto prompt = static_cast<int64_t>(prompt_tokens);
+  const auto prompt = static_cast<int64_t>(token_ids.size());
   if (prompt + max_tokens <= context) return;
-  const char* param = prompt >= context ? "prompt" : "max_tokens";
+  const char* param = prompt >= context ? field : "max_tokens";
   throw Error(ErrorCode::kInvalidArgument,
               fmt::format("context_length_exceeded: {} prompt tokens and {} to generate exceed the "
                           "context of {} tokens",
@@ -92,7 +108,7 @@ LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
     params.max_tokens = std::max(params.max_tokens, params.min_tokens);
   }
   params.validate();
-  check_context(request.prompt.size(), params.max_tokens);
+  check_prompt(request.prompt, params.max_tokens, prompt_field(prompt));
   if (!params.stop.empty() && !text().tokenizer) reject("stop", "the model has no tokenizer.json");
   if (!params.bad_words.empty()) {
     if (!text().tokenizer) reject("bad_words", "the model has no tokenizer.json");
@@ -118,7 +134,8 @@ Stream LlmCore::submit(const std::shared_ptr<LlmCore>& core, const Prompt& promp
 
 SamplingParams LlmCore::default_sampling_params() const {
   SamplingParams params;
-  const JsonView view(generation_, source_.path_of("generation_config.json"));
+  const std::string path = source_.path_of("generation_config.json");
+  const JsonView view(generation_, path);
   constexpr double kLargest = 1e30;  // ranges are validate()'s matter
   if (const auto value = view.find_number("temperature", 0, kLargest)) params.temperature = *value;
   if (const auto value = view.find_number("top_p", 0, 1)) params.top_p = *value;
@@ -129,6 +146,11 @@ SamplingParams LlmCore::default_sampling_params() const {
     params.repetition_penalty = *value;
   // A checkpoint that says so was tuned for greedy decoding.
   if (view.find_bool("do_sample") == false) params.temperature = 0;
+  try {
+    params.validate();
+  } catch (const Error& error) {  // the file's value, not the caller's
+    throw Error(ErrorCode::kDataCorrupt, path + ": " + error.message());
+  }
   return params;
 }
 

@@ -52,7 +52,8 @@ class LlmCore {
 
  private:
   std::vector<int32_t> eos_token_ids() const;
-  void check_context(size_t prompt_tokens, int max_tokens) const;
+  // `field` is the request's name for its prompt.
+  void check_prompt(const std::vector<int32_t>& token_ids, int max_tokens, const char* field) const;
 
   ModelSource source_;
   ModelConfig config_;

@@ -28,6 +28,13 @@ bool present(const Json& object, const char* key) {
   return found != object.end() && !found->is_null();
 }
 
+// A template would silently leave out a message whose role it cannot tell.
+void check_messages(const Json& messages) {
+  for (const Json& message : messages)
+    if (!message.is_object() || !message.contains("role") || !message["role"].is_string())
+      reject("messages", "each must be an object with a role");
+}
+
 Prompt prompt_of(const Json& object) {
   const int sources =
       present(object, "prompt") + present(object, "prompt_token_ids") + present(object, "messages");
@@ -97,10 +104,14 @@ std::vector<int32_t> token_ids_from_json(const std::string& key, const Json& val
 }
 
 Prompt prompt_from_chat_json(const Json& json) {
-  if (json.is_array()) return Prompt::from_messages(json.dump());
+  if (json.is_array()) {
+    check_messages(json);
+    return Prompt::from_messages(json.dump());
+  }
   if (!json.is_object()) reject("messages", "must be an array of messages");
   std::string messages = json_text(json, "messages", &Json::is_array, "an array of messages");
   if (messages.empty()) reject("messages", "is missing");
+  check_messages(json["messages"]);
   return Prompt::from_messages(
       std::move(messages), json_text(json, "tools", &Json::is_array, "an array of tools"),
       json_text(json, "chat_template_kwargs", &Json::is_object, "an object"));
@@ -111,7 +122,7 @@ BatchItem parse_request_line(std::string_view line, int64_t line_number,
   BatchItem item = defaults;
   try {
     const Json json = parse_json(line, "line " + std::to_string(line_number),
-                                 {.error = ErrorCode::kInvalidArgument});
+                                 {.error = ErrorCode::kInvalidArgument, .nul = false});
     if (!json.is_object())
       throw Error(ErrorCode::kInvalidArgument,
                   "line " + std::to_string(line_number) + ": must be a JSON object");

@@ -170,7 +170,7 @@ void read_dense_config(const JsonView& json, const DenseDefaults& defaults, Mode
   config.eos_token_ids = read_token_ids(json, "eos_token_id", config.vocab_size);
   config.bos_token_id = read_bos(json, config.vocab_size);
   if (json.has("auto_map"))
-    config.warnings.push_back("auto_map: ignored; no code of a checkpoint is run");
+    config.warnings.push_back(json.where("auto_map") + ": ignored; no code of a checkpoint is run");
 }
 
 void read_sliding_layers(const JsonView& json, ModelConfig& config) {

@@ -193,8 +193,8 @@ class LlamaModel : public Model {
     for (const std::string& name : weights_.unused())
       require(!name.starts_with("model.layers.") ||
                   !(name.ends_with(".bias") || name.ends_with("norm.weight")),
-              ErrorCode::kUnsupported, "{}: {} with this tensor is not supported", name,
-              config_.architecture);
+              ErrorCode::kUnsupported, "{}: {}: {} with this tensor is not supported",
+              weights_.where(), name, config_.architecture);
   }
 
   AttentionStep plan_step(ExecContext& context, const ForwardBatch& batch, KvCache& cache) const {

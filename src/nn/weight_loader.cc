@@ -39,8 +39,8 @@ ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
   const DType dtype = view.dtype();
   require(dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16,
           ErrorCode::kUnsupported,
-          "{}: dtype {} is not supported; known: float32, float16, bfloat16", name,
-          dtype_name(dtype));
+          "{}: {}: dtype {} is not supported; known: float32, float16, bfloat16", store_->where(),
+          name, dtype_name(dtype));
   used_.insert(name);
   return view;
 }
@@ -85,7 +85,11 @@ void WeightLoader::prefetch() const {
 
 void WeightLoader::require_intact() const {
   require(!store_->damaged(), ErrorCode::kDataCorrupt,
-          "weights: a model file was truncated or failed while it was in use");
+          "{}: truncated or failed while it was in use", store_->where());
+}
+
+std::string WeightLoader::where() const {
+  return store_->where();
 }
 
 std::vector<std::string> WeightLoader::unused() const {

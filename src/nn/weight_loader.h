@@ -36,6 +36,8 @@ class WeightLoader {
   // Throws Error data_corrupt once a file was truncated or failed under its mapping: what was read
   // since then were zeros.
   void require_intact() const;
+  // The file that messages about a tensor begin with.
+  std::string where() const;
   // Names of the store that were not asked for.
   std::vector<std::string> unused() const;
 

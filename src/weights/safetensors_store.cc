@@ -92,6 +92,8 @@ class SafetensorsStore : public WeightStore {
 
   size_t num_bytes() const override { return num_bytes_; }
 
+  std::string where() const override { return where_; }
+
   bool damaged() const override {
     return std::ranges::any_of(files_, [](const auto& file) { return file->damaged(); });
   }

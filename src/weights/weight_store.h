@@ -48,6 +48,8 @@ class WeightStore {
   virtual bool readable() const { return true; }
   // Bytes that stay mapped.
   virtual size_t num_bytes() const = 0;
+  // The file that messages about a tensor begin with.
+  virtual std::string where() const { return "weights"; }
   // True once a file was truncated or failed under the mapping: what was read since is not to be
   // trusted.
   virtual bool damaged() const = 0;

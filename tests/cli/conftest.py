@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from model_dir import MEBIBYTES, SECONDS, ModelDir, spend
+
 
 @dataclasses.dataclass
 class Result:
@@ -46,3 +48,23 @@ def ask(cli):
 @pytest.fixture(scope="session")
 def checkpoints(root):
     return root / "tests/golden/checkpoints"
+
+
+@pytest.fixture
+def model(checkpoints, tmp_path):
+    return ModelDir(checkpoints / "qwen3-chat-bf16", tmp_path / "model")
+
+
+@pytest.fixture
+def watched(miniinfer):
+    """Runs the program; no answer may take long or much memory, unless it is built with sanitizers."""
+
+    def run(*arguments, stdin="", seconds=SECONDS, mebibytes=MEBIBYTES):
+        code, out, err, spent, rss = spend([miniinfer, *arguments], stdin)
+        assert code in (0, 1, 2), f"exit {code}: {err}"
+        if "asan" not in str(miniinfer):
+            assert spent < seconds, err
+            assert rss < mebibytes, err
+        return code, out, err
+
+    return run
