@@ -1,8 +1,8 @@
 //! transformers gives a checkpoint of class LlamaTokenizer the class's own spaces, whatever
 //! tokenizer.json says: they are marked before the whole text, not again after every special token.
 
-use serde_json::json;
-use tokenizers::{DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use serde_json::{json, Value};
+use tokenizers::{DecoderWrapper, ModelWrapper, NormalizerWrapper};
 
 use crate::tokenizer_config::TokenizerConfig;
 
@@ -10,7 +10,7 @@ const CLASSES: [&str; 2] = ["LlamaTokenizer", "LlamaTokenizerFast"];
 
 pub struct Spaces {
     pub normalizer: Option<NormalizerWrapper>,
-    pub pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub pre_tokenizer: Option<Value>,
     pub decoder: Option<DecoderWrapper>,
 }
 
@@ -39,7 +39,7 @@ pub fn spaces(config: &TokenizerConfig, model: &ModelWrapper) -> Option<Spaces> 
     let decoder = json!({"type": "Sequence", "decoders": decoders});
     Some(Spaces {
         normalizer: None,
-        pre_tokenizer: serde_json::from_value(pre_tokenizer).ok(),
+        pre_tokenizer: Some(pre_tokenizer),
         decoder: serde_json::from_value(decoder).ok(),
     })
 }

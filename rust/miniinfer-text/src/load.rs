@@ -8,18 +8,18 @@ use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
 use tokenizers::tokenizer::{AddedVocabulary, Model};
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper,
 };
 
 use crate::failure::{Failure, Outcome};
 use crate::ffi::caught;
 use crate::llama_class;
 use crate::model_file::{Ids, ModelFile};
+use crate::pre_tokenize::PreTokenize;
 use crate::tokenizer_config::TokenizerConfig;
 
 pub struct Parts {
     pub normalizer: Option<NormalizerWrapper>,
-    pub pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub pre_tokenizer: Option<PreTokenize>,
     pub model: ModelWrapper,
     pub post_processor: Option<PostProcessorWrapper>,
     pub decoder: Option<DecoderWrapper>,
@@ -41,8 +41,8 @@ struct File {
     added_tokens: Vec<FileToken>,
     #[serde(default, deserialize_with = "named::normalizer")]
     normalizer: Option<NormalizerWrapper>,
-    #[serde(default, deserialize_with = "named::pre_tokenizer")]
-    pre_tokenizer: Option<PreTokenizerWrapper>,
+    #[serde(default)]
+    pre_tokenizer: Option<serde_json::Value>,
     #[serde(default, deserialize_with = "named::post_processor")]
     post_processor: Option<PostProcessorWrapper>,
     #[serde(default, deserialize_with = "named::decoder")]
@@ -66,7 +66,6 @@ mod named {
         };
     }
     named!(normalizer, NormalizerWrapper);
-    named!(pre_tokenizer, PreTokenizerWrapper);
     named!(post_processor, PostProcessorWrapper);
     named!(decoder, DecoderWrapper);
 }
@@ -118,7 +117,7 @@ impl Loaded {
         Ok(Self {
             parts: Parts {
                 normalizer: file.normalizer,
-                pre_tokenizer: file.pre_tokenizer,
+                pre_tokenizer: file.pre_tokenizer.map(PreTokenize::new).transpose()?,
                 model,
                 post_processor,
                 decoder: file.decoder,

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use fancy_regex::{Regex, RegexBuilder};
-use tokenizers::pre_tokenizers::split::SplitPattern;
+use serde_json::Value;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::tokenizer::pattern::{Invert, Pattern};
 use tokenizers::{Offsets, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior};
@@ -25,30 +25,26 @@ pub enum PreTokenize {
 }
 
 impl PreTokenize {
-    pub fn new(wrapper: &PreTokenizerWrapper) -> Outcome<Self> {
-        match wrapper {
-            PreTokenizerWrapper::Sequence(sequence) => {
-                let parts: &[PreTokenizerWrapper] = sequence.as_ref();
-                Ok(Self::Sequence(parts.iter().map(Self::new).collect::<Outcome<_>>()?))
-            }
-            PreTokenizerWrapper::Split(split) => match &split.pattern {
-                SplitPattern::Regex(pattern) => {
-                    let regex = RegexBuilder::new(pattern)
-                        .backtrack_limit(BACKTRACK_LIMIT)
-                        .build()
-                        .map_err(|e| {
-                            Failure::corrupt(format!("tokenizer.json: pre_tokenizer: regex: {e}"))
-                        })?;
-                    Ok(Self::Split {
-                        regex: Box::new(regex),
-                        behavior: split.behavior,
-                        invert: split.invert,
-                    })
-                }
-                SplitPattern::String(_) => Ok(Self::Library(Box::new(wrapper.clone()))),
-            },
-            _ => Ok(Self::Library(Box::new(wrapper.clone()))),
+    /// From the file's `pre_tokenizer`. Compiling a pattern with Unicode classes takes 1 ms, so the
+    /// library does not get to see the ones that are run here.
+    pub fn new(part: Value) -> Outcome<Self> {
+        let parts = part.get("pretokenizers").and_then(Value::as_array);
+        if let (Some("Sequence"), Some(parts)) = (part["type"].as_str(), parts) {
+            return Ok(Self::Sequence(
+                parts.iter().cloned().map(Self::new).collect::<Outcome<_>>()?,
+            ));
         }
+        if let (Some("Split"), Some(pattern)) =
+            (part["type"].as_str(), part["pattern"]["Regex"].as_str())
+        {
+            let regex = RegexBuilder::new(pattern).backtrack_limit(BACKTRACK_LIMIT).build();
+            return Ok(Self::Split {
+                regex: Box::new(regex.map_err(wrong)?),
+                behavior: serde_json::from_value(part["behavior"].clone()).map_err(wrong)?,
+                invert: part["invert"].as_bool().ok_or_else(|| wrong("invert is missing"))?,
+            });
+        }
+        Ok(Self::Library(Box::new(serde_json::from_value(part).map_err(wrong)?)))
     }
 
     pub fn apply(&self, text: &mut PreTokenizedString) -> tokenizers::Result<()> {
@@ -68,6 +64,10 @@ impl PreTokenize {
             }
         }
     }
+}
+
+fn wrong(reason: impl std::fmt::Display) -> Failure {
+    Failure::corrupt(format!("tokenizer.json: pre_tokenizer: {reason}"))
 }
 
 struct Limited<'a> {

@@ -56,7 +56,7 @@ impl Tokenizer {
         let clean_up = config.clean_up_spaces
             && (config.clean_up_bpe_too || !matches!(parts.model, ModelWrapper::BPE(_)));
         let tokenizer = Self {
-            pre_tokenize: parts.pre_tokenizer.as_ref().map(PreTokenize::new).transpose()?,
+            pre_tokenize: parts.pre_tokenizer,
             decoding: Decoding::new(parts.decoder, clean_up),
             normalizer: parts.normalizer,
             model: parts.model,
