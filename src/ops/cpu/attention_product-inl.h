@@ -107,10 +107,16 @@ struct Product<BFloat16> : WideningProduct<BFloat16> {};
 // Vectors side by side in a tile: with 6 rows this fills the accumulators of 32 or 16 registers.
 constexpr int kTileVectors = HWY_TARGET == HWY_SSE2 || HWY_TARGET == HWY_AVX2 ? 2 : 4;
 
+// Tiles of fewer rows than this serve decoding, where memory is the limit: while they stream keys
+// they fetch the chunk's values, and with the values the next chunk's keys, line for line (both lie
+// in blocks of one size). The processor's prefetchers stop at the end of every 4 KiB block.
+constexpr int kPrefetchRows = 6;
+
 // scores[r][v] = q[r] . keys of the tokens of vector v, for R rows and NV vectors of tokens.
 template <typename T, int R, int NV>
 HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
-                           const T* const* keys, int64_t steps, float* scores) {
+                           const T* const* keys, const T* const* ahead, int64_t steps,
+                           float* scores) {
   using P = Product<T>;
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -123,8 +129,10 @@ HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
   for (int64_t s = 0; s < steps; ++s) {
     typename P::template Right<FloatTag> key[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
+    for (int v = 0; v < NV; ++v) {
       key[v] = P::template load<false>(d, keys[v] + s * kBlockTokens * P::kPair);
+      if constexpr (R < kPrefetchRows) hwy::Prefetch(ahead[v] + s * kBlockTokens * P::kPair);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -140,10 +148,11 @@ HWY_INLINE void score_tile(const typename Product<T>::Left* q, int64_t q_stride,
 }
 
 // The tokens of one chunk that a tile of rows weights: values of block b at blocks[b], `tokens` of
-// them in all.
+// them in all. ahead[b] is what to fetch meanwhile.
 template <typename T>
 struct ValueChunk {
   const T* const* blocks;
+  const T* const* ahead;
   int64_t tokens;
   int64_t head_dim;
 };
@@ -151,13 +160,15 @@ struct ValueChunk {
 // sum[r][v] += weights of one step times NV vectors of values.
 template <typename T, bool kFirstOnly, int R, int NV, class D>
 HWY_INLINE void value_step(D d, const typename Product<T>::Left* weights, int64_t weight_stride,
-                           const T* from, hn::Vec<D> (&sum)[R][NV]) {
+                           const T* from, const T* ahead, hn::Vec<D> (&sum)[R][NV]) {
   using P = Product<T>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   typename P::template Right<D> value[NV];
 #pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v)
+  for (int v = 0; v < NV; ++v) {
     value[v] = P::template load<kFirstOnly>(d, from + v * lanes * P::kPair);
+    if constexpr (R < kPrefetchRows) hwy::Prefetch(ahead + v * lanes * P::kPair);
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -185,18 +196,20 @@ HWY_INLINE void value_tile(D d, const typename Product<T>::Left* weights, int64_
       sum[r][v] = hn::Mul(hn::Set(d, alpha[r]), hn::LoadU(d, out + r * out_stride + v * lanes));
   }
   const T* const* block = chunk.blocks;
+  const T* const* ahead_block = chunk.ahead;
   int64_t steps = chunk.tokens / P::kPair;
   const bool odd = chunk.tokens % P::kPair != 0;
   while (steps > 0 || odd) {
     const T* from = *block++ + column * P::kPair;
+    const T* ahead = *ahead_block++ + column * P::kPair;
     const int64_t count = HWY_MIN(steps, kBlockSteps);
     for (int64_t s = 0; s < count; ++s, weights += P::kLefts)
-      value_step<T, false>(d, weights, weight_stride, from + s * row, sum);
+      value_step<T, false>(d, weights, weight_stride, from + s * row, ahead + s * row, sum);
     steps -= count;
     if (odd && steps == 0 && count < kBlockSteps) {
       // The other token of the last pair lies past the context: its slot may hold anything, NaN
       // too.
-      value_step<T, true>(d, weights, weight_stride, from + count * row, sum);
+      value_step<T, true>(d, weights, weight_stride, from + count * row, ahead + count * row, sum);
       break;
     }
   }

@@ -180,16 +180,21 @@ class AttentionTask {
     const int32_t* table = args_.problem.block_tables.data() +
                            task_.sequence * args_.problem.block_table_stride + begin / kBlockTokens;
     const int64_t block_elements = kBlockTokens * head_dim_;
-    const T* keys[kChunk / kBlockTokens];
-    const T* values[kChunk / kBlockTokens];
+    const T *keys[kChunk / kBlockTokens], *values[kChunk / kBlockTokens];
+    const T* next_keys[kChunk / kBlockTokens];
     const int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+    const auto offset = [&](int64_t b) {
+      return (table[b] * cache.keys.dim(1) + task_.kv_head) * block_elements;
+    };
     for (int64_t b = skipped / kBlockTokens; b < blocks; ++b) {
-      const int64_t offset = (table[b] * cache.keys.dim(1) + task_.kv_head) * block_elements;
-      keys[b] = cache.keys.data<T>() + offset;
-      values[b] = cache.values.data<T>() + offset;
+      keys[b] = cache.keys.data<T>() + offset(b);
+      values[b] = cache.values.data<T>() + offset(b);
+      const int64_t next = b + kChunk / kBlockTokens;
+      const bool any = begin + next * kBlockTokens < task_.context_end;
+      next_keys[b] = any ? cache.keys.data<T>() + offset(next) : keys[b];
     }
     const int64_t last = blocks * kBlockTokens;
-    score_rows<R>(row, keys, skipped, last);
+    score_rows<R>(row, keys, values, skipped, last);
     float max[kMaxima] = {}, alpha[kMaxima];
     for (int r = 0; r < R; ++r)
       max[r] =
@@ -198,20 +203,24 @@ class AttentionTask {
     for (int r = 0; r < R; ++r)
       exponentiate(scores_ + r * kChunk, r, skipped, last, segment_.max[row + r], alpha[r],
                    lanes_ + (row + r) * kBlockTokens);
-    value_rows<R>(row, {values + skipped / kBlockTokens, tokens - skipped, head_dim_}, skipped,
-                  alpha);
+    const int64_t first_block = skipped / kBlockTokens;
+    value_rows<R>(row, {values + first_block, next_keys + first_block, tokens - skipped, head_dim_},
+                  skipped, alpha);
   }
 
   template <int R>
-  void score_rows(int64_t row, const T* const* keys, int64_t begin, int64_t end) {
+  void score_rows(int64_t row, const T* const* keys, const T* const* values, int64_t begin,
+                  int64_t end) {
     const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
     const auto run = [&](auto vectors, int64_t token) HWY_ATTR {
-      const T* from[decltype(vectors)::value];
+      const T *from[decltype(vectors)::value], *ahead[decltype(vectors)::value];
       for (int v = 0; v < decltype(vectors)::value; ++v) {
         const int64_t first = token + v * lanes;
-        from[v] = keys[first / kBlockTokens] + first % kBlockTokens * P::kPair;
+        const int64_t lane = first % kBlockTokens * P::kPair;
+        from[v] = keys[first / kBlockTokens] + lane;
+        ahead[v] = values[first / kBlockTokens] + lane;
       }
-      score_tile<T, R, decltype(vectors)::value>(q_ + row * q_stride_, q_stride_, from,
+      score_tile<T, R, decltype(vectors)::value>(q_ + row * q_stride_, q_stride_, from, ahead,
                                                  head_dim_ / P::kPair, scores_ + token);
     };
     int64_t token = begin;
