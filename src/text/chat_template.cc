@@ -43,7 +43,7 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(
     const std::filesystem::path& directory) {
   const auto source = read_model_file(directory, "chat_template.jinja", kMaxTemplateBytes);
   const auto tool_use =
-      read_model_file(directory / "additional_chat_templates", "tool_use.jinja", kMaxTemplateBytes);
+      read_model_file(directory, "additional_chat_templates/tool_use.jinja", kMaxTemplateBytes);
   const std::string config =
       read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes).value_or(std::string());
   try {

@@ -351,6 +351,9 @@ def test_links_of_a_download_cache_are_followed(watched, model, tmp_path):
     for number, file in enumerate(sorted(model.path.iterdir())):
         file.rename(blobs / str(number))
         (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+    (blobs / "tool").write_text("{{ messages[0].content }}")
+    (snapshot / "additional_chat_templates").mkdir()
+    (snapshot / "additional_chat_templates/tool_use.jinja").symlink_to("../../../blobs/tool")
     code, out, err = watched("run", snapshot, "--prompts-file", "-", "--json", stdin=QUESTION)
     assert code == 0, err
     assert json.loads(out)["text"]
