@@ -148,7 +148,9 @@ class AttentionTask {
     for (int64_t chunk = begin; chunk < end; chunk += kChunk) {
       const int64_t chunk_end = HWY_MIN(chunk + kChunk, end);
       int64_t i = 0;
-      for (; rows_.count - i >= 6; i += 6) run_tile<6>(i, chunk, chunk_end);
+      // The few rows of a decoding step go in tiles that prefetch.
+      const int64_t full_tiles = rows_.count < 2 * kPrefetchRows ? 0 : rows_.count / 6;
+      for (; i < 6 * full_tiles; i += 6) run_tile<6>(i, chunk, chunk_end);
       for (; rows_.count - i >= 4; i += 4) run_tile<4>(i, chunk, chunk_end);
       for (; rows_.count - i >= 2; i += 2) run_tile<2>(i, chunk, chunk_end);
       for (; rows_.count - i >= 1; i += 1) run_tile<1>(i, chunk, chunk_end);
