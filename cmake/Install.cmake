@@ -1,6 +1,7 @@
-# Installs the program, the public headers, and the library as one archive with a CMake package:
+# Installs the program, the public headers, and the library with a CMake package:
 #   find_package(miniinfer REQUIRED)  ->  target miniinfer::miniinfer
-# One archive, because a user should neither know our floors nor have our third-party libraries.
+# The floors and third-party libraries are merged into one archive, because a user should neither know the former nor have
+# the latter. Rust's archive stays beside it: GNU ar loses members of Rust's runtime when it merges them.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -10,7 +11,7 @@ foreach(floor base tensor ops weights nn models kvcache text engine llm)
     list(APPEND _archives $<TARGET_FILE:miniinfer_${floor}>)
   endif()
 endforeach()
-foreach(library mi_fmt miniinfer_text_rs hwy mi_zstd)
+foreach(library mi_fmt hwy mi_zstd)
   if(TARGET ${library})
     get_target_property(_type ${library} TYPE)
     if(NOT _type STREQUAL "INTERFACE_LIBRARY")
@@ -33,6 +34,8 @@ endif()
 install(TARGETS miniinfer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/miniinfer DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
 install(FILES ${_merged} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+install(FILES $<TARGET_FILE:miniinfer_text_rs> RENAME libminiinfer_text_rs.a DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        COMPONENT library)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/miniinferConfig.cmake.in
   ${CMAKE_BINARY_DIR}/miniinferConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/miniinfer

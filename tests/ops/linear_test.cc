@@ -119,7 +119,7 @@ struct Kernel {
 std::vector<Kernel> kernels() {
   std::vector<Kernel> list;
   for (int64_t target : {int64_t{HWY_AVX3}, int64_t{HWY_AVX2}, int64_t{HWY_NEON}}) {
-    if ((hwy::SupportedTargets() & target) == 0) continue;
+    if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
     list.push_back({hwy::TargetName(target), target, false});
   }
   if (cpu_features().avx512_bf16) list.push_back({"avx512bf16", 0, true});

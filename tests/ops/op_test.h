@@ -31,7 +31,7 @@ inline uint64_t fresh_seed() {
 // first.
 template <typename F>
 void for_each_target(F&& fn) {
-  const int64_t supported = hwy::SupportedTargets();
+  const int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
   fn(std::string("best"));
   for (const int64_t target : {int64_t{HWY_AVX3}, int64_t{HWY_AVX2}}) {
     if ((supported & target) == 0) continue;
