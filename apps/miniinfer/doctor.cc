@@ -60,7 +60,7 @@ void add_doctor(CLI::App& app, Action& action) {
                                         [&](const std::string& what) { line.show(-1, what); });
       line.clear();
       if (flags->json)
-        print(report.dump() + "\n");
+        print(to_line(report) + "\n");
       else
         print_report(report);
       flush();

@@ -90,7 +90,7 @@ int eval(const EvalFlags& flags) {
     if (!completed) return kInterruptedExit;
   }
   if (flags.json)
-    print(eval_to_json(results).dump() + "\n");
+    print(to_line(eval_to_json(results)) + "\n");
   else
     print_table(results);
   for (const EvalResult& result : results)

@@ -27,7 +27,7 @@ int tokenize_file(const TextSide& text, const TokenizeFlags& flags) {
   LineReader lines(flags.input_file);
   int64_t number = 0;
   for (std::string line; lines.next(line, number);)
-    print(tokenize_line(text, line, number, !flags.no_special_tokens).dump() + "\n");
+    print(to_line(tokenize_line(text, line, number, !flags.no_special_tokens)) + "\n");
   if (interrupted()) return kInterruptedExit;
   flush();
   return 0;
@@ -49,7 +49,7 @@ int tokenize(const TokenizeFlags& flags) {
   if (flags.json) {
     Json json;
     json["token_ids"] = ids;
-    print(json.dump() + "\n");
+    print(to_line(json) + "\n");
   } else {
     for (const int32_t id : ids)
       print(fmt::format("{:>8}  {}\n", id, text.tokenizer->id_to_token(id).value_or("")));

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -135,7 +136,13 @@ bool is_utf8(const std::string& text) {
 }
 
 std::string to_line(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  constexpr std::pair<std::string_view, std::string_view> kSeparators[] = {
+      {"\xc2\x85", "\\u0085"}, {"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}};
+  std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (const auto& [separator, escape] : kSeparators)
+    for (size_t at = 0; (at = line.find(separator, at)) != std::string::npos; at += escape.size())
+      line.replace(at, separator.size(), escape);
+  return line;
 }
 
 JsonView::JsonView(const Json& value, std::string source, std::string path, ErrorCode error)

@@ -83,6 +83,12 @@ TEST(JsonView, ReadsTypedFields) {
   EXPECT_EQ(view.find_object("o")->integer("j", -1, 0), -1);
 }
 
+TEST(JsonLine, HoldsNoLineBreakOfAnyKind) {
+  const std::string text = "a\nb\r\u0085c\u2028\u2029\u2028d — é";
+  EXPECT_EQ(to_line(Json(text)), "\"a\\nb\\r\\u0085c\\u2028\\u2029\\u2028d — é\"");
+  EXPECT_EQ(Json::parse(to_line(Json(text))).get<std::string>(), text);
+}
+
 TEST(JsonView, NamesFileFieldAndReason) {
   const Json json = parse_json(
       R"({"i": 3, "h": 9223372036854775808, "o": {"j": "x", "k": 2.5}, "a": []})", "f.json");
