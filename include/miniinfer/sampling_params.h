@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "miniinfer/structured_output.h"
+
 namespace miniinfer {
 
 // How one request is sampled and when it ends. Names and defaults follow the OpenAI API and its
@@ -31,6 +33,7 @@ struct SamplingParams {
   bool skip_special_tokens = true;  // in the text
   std::optional<int> logprobs;  // 0..20 likeliest tokens beside the chosen one, of the raw logits
   std::optional<int> prompt_logprobs;  // the same for prompt tokens
+  std::optional<StructuredOutput> structured_output;
 
   // Throws Error invalid_argument whose param is the field at fault. Token ids are held against the
   // vocabulary, and the sum of tokens against the context, when the request is submitted.
