@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 PROMPT ?= What is the capital of France?
 
-.PHONY: run build test test-asan test-tsan test-aarch64 bench fuzz format lint clean
+.PHONY: run build release test test-asan test-tsan test-aarch64 bench fuzz format lint clean
 
 run: build
 	./build/apps/miniinfer/miniinfer run "$(PROMPT)"
@@ -15,9 +15,16 @@ build:
 	@[ -f build/build.ninja ] || cmake --preset release -DMINIINFER_TESTS=OFF
 	cmake --build build -j $(JOBS) --target miniinfer
 
+# The program as it is given away: every supported GPU in one file. It still runs on a machine without one.
+release:
+	@tools/setup --cuda
+	cmake -G Ninja -B build-release -DCMAKE_BUILD_TYPE=Release -DMINIINFER_TESTS=OFF -DMINIINFER_CUDA=ON \
+	  "-DCMAKE_CUDA_ARCHITECTURES=80-real;90a-real;100a-real;120-real;120-virtual"
+	cmake --build build-release -j $(JOBS) --target miniinfer
+
 test:
 	@tools/setup --test
-	cmake --preset release -DMINIINFER_TESTS=ON
+	cmake --preset release -DMINIINFER_TESTS=ON -DMINIINFER_CUDA=ON
 	cmake --build build -j $(JOBS)
 	python3 tools/check_layers.py
 	ctest --test-dir build --output-on-failure
@@ -60,12 +67,12 @@ fuzz:
 
 format:
 	@tools/setup --dev
-	git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format-19 -i
 
 lint: build
 	@tools/setup --dev
-	git ls-files '*.h' '*.cc' | xargs clang-format-19 --dry-run -Werror
+	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format-19 --dry-run -Werror
 	git ls-files 'src/*.cc' 'apps/*.cc' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build --quiet
 
 clean:
-	rm -rf build build-debug build-asan build-tsan build-fuzz build-aarch64
+	rm -rf build build-debug build-asan build-tsan build-fuzz build-aarch64 build-release

@@ -1,8 +1,19 @@
-# A floor of the house: one static library of the .cc files in a folder of src/ and its subfolders.
+# A floor of the house: one static library of the .cc files in a folder of src/ and its subfolders, and with the CUDA
+# backend of the .cu files. Without it the file unavailable.cc stands for a cuda/ folder: it throws Error unsupported.
 #   mi_floor(NAME DEPS lib... )   ->  target miniinfer_NAME
 function(mi_floor name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
+  if(MINIINFER_CUDA_ENABLED)
+    file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cu)
+    list(FILTER sources EXCLUDE REGEX "/cuda/unavailable\\.cc$")
+    list(APPEND sources ${device_sources})
+  else()
+    set(unavailable ${sources})
+    list(FILTER unavailable INCLUDE REGEX "/cuda/unavailable\\.cc$")
+    list(FILTER sources EXCLUDE REGEX "/cuda/")
+    list(APPEND sources ${unavailable})
+  endif()
   if(NOT sources)
     return()
   endif()
@@ -13,10 +24,13 @@ function(mi_floor name)
   target_link_libraries(miniinfer_${name} PUBLIC ${ARG_DEPS})
 endfunction()
 
-# The tests of a floor: one binary of tests/NAME/*_test.cc.
+# The tests of a floor: one binary of tests/NAME/*_test.cc; those of cuda_*_test.cc, host code all, with the backend only.
 function(mi_floor_test name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cc)
+  if(NOT MINIINFER_CUDA_ENABLED)
+    list(FILTER sources EXCLUDE REGEX "/cuda_[a-z0-9_]*\\.cc$")
+  endif()
   if(NOT sources)
     return()
   endif()

@@ -9,8 +9,9 @@ if(MOLD_PROGRAM AND NOT CMAKE_CROSSCOMPILING)
   add_link_options(-fuse-ld=mold)
 endif()
 
-add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wno-psabi -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
-add_compile_options(-ffunction-sections -fdata-sections)
+# nvcc takes none of these; cmake/Cuda.cmake has its own.
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wno-missing-field-initializers;-Wno-psabi>")
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=;-ffunction-sections;-fdata-sections>")
 add_link_options(-Wl,--gc-sections)
 if(MINIINFER_SANITIZE)
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")  # a third of -O2's compile time

@@ -19,6 +19,27 @@ struct DoctorFlags {
   int threads = 0;
 };
 
+// CUDA counts its versions in thousands and tens: 13000 is 13.0.
+std::string cuda_version(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+void print_gpu(const Json& gpu) {
+  for (const Json& device : gpu["devices"])
+    print(fmt::format("{:<22}{}, {} multiprocessors, {:.1f} GiB, compute capability {}{}\n",
+                      fmt::format("GPU {}", device["index"].dump()),
+                      device["name"].get<std::string>(), device["multiprocessors"].dump(),
+                      device["memory_bytes"].get<double>() / (1 << 30),
+                      device["compute_capability"].get<std::string>(),
+                      device["usable"].get<bool>() ? "" : ", not usable"));
+  if (gpu.contains("reason"))
+    print(fmt::format("{:<22}{}\n", "GPU", gpu["reason"].get<std::string>()));
+  if (gpu["driver"].get<int>() > 0)
+    print(fmt::format("{:<22}{}, built with {}\n", "CUDA driver serves",
+                      cuda_version(gpu["driver"].get<int>()),
+                      gpu["built"].get<bool>() ? cuda_version(gpu["runtime"].get<int>()) : "none"));
+}
+
 void print_report(const Json& report) {
   const Json& cpu = report["cpu"];
   std::string features;
@@ -37,7 +58,7 @@ void print_report(const Json& report) {
                       report["peak"]["float32_gflops_per_s"].get<double>(),
                       report["peak"]["bfloat16_gflops_per_s"].get<double>()));
   }
-  print(fmt::format("{:<22}{}\n", "GPU", report["gpu"]["reason"].get<std::string>()));
+  print_gpu(report["gpu"]);
   print(fmt::format("\n{:<12} {:<10} {:>10} {:>10}\n", "self-test", "dtype", "error", "bound"));
   for (const Json& test : report["self_test"])
     print(fmt::format("{:<12} {:<10} {:>10.1e} {:>10.1e}  {}\n", test["op"].get<std::string>(),

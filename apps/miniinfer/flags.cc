@@ -43,7 +43,7 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
       ->group(group);
   app.add_option("--device", options.device, "Where to run")
-      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->check(CLI::IsMember({"auto", "cuda", "cpu"}))
       ->group(group);
   app.add_option("--threads", options.threads, "CPU threads; default: every CPU")
       ->check(CLI::Range(1, 1024))

@@ -10,20 +10,24 @@
 namespace miniinfer {
 
 class ThreadPool;
+namespace cuda {
+class DeviceState;
+}
 
 // Bump allocator for the scratch memory of operators. reserve() sizes it once from a memory plan; a
 // request beyond that takes another chunk and is counted in growths(), which stays 0 in an engine
-// whose plan is right. One thread at a time. Both calls that take memory throw Error
-// resource_exhausted.
+// whose plan is right. The same requests in the same order get the same addresses, which CUDA
+// graphs rely on. One thread at a time. Both calls that take memory throw Error resource_exhausted.
 class Workspace {
  public:
-  Workspace();
+  explicit Workspace(MemoryResource& memory = memory_of(Device{}));
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
   void reserve(size_t bytes);  // not while anything is allocated
-  // 64-byte aligned, uninitialized, valid until the enclosing Scope ends.
+  // Aligned as the resource is (64 or 256 bytes), uninitialized, valid until the enclosing Scope
+  // ends. On a device the next user of the bytes runs later on the same stream.
   void* allocate(size_t bytes);
   template <typename T>
   T* allocate_array(int64_t count) {
@@ -50,6 +54,8 @@ class Workspace {
 
  private:
   struct Chunk;
+  size_t align_up(size_t bytes) const;
+  MemoryResource* memory_;
   std::vector<Chunk> chunks_;
   size_t current_ = 0;
   size_t in_use_ = 0;
@@ -65,13 +71,22 @@ class ExecContext {
   // this process may use. Throws Error invalid_argument for another number, unsupported on a CPU
   // without the instructions that every operator needs (AVX2, FMA and F16C, or NEON).
   static ExecContext cpu(int num_threads = 0);
+  // A context on CUDA device `index`: one stream, on which its operators are queued in order and
+  // return before they have run, and a workspace in device memory. Throws Error unsupported, with
+  // the reason, where this build or machine has no such device, resource_exhausted.
+  static ExecContext cuda(int index = 0);
   ExecContext(ExecContext&&) noexcept;
   ExecContext& operator=(ExecContext&&) noexcept;
   ~ExecContext();
 
   Device device() const { return device_; }
-  // For operators; the type is not public.
+  // Waits until everything queued has run; nothing on a CPU. Throws Error internal for a failure of
+  // what ran.
+  void synchronize();
+  // For operators; the types are not public. A CUDA context has a pool of one thread, a CPU context
+  // no state (MI_CHECK).
   ThreadPool& pool() const { return *pool_; }
+  cuda::DeviceState& cuda_state() const;
   int num_threads() const;  // the caller counted
   Workspace& workspace() const { return *workspace_; }
 
@@ -79,7 +94,15 @@ class ExecContext {
   ExecContext(Device device, int num_threads);
   Device device_;
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<cuda::DeviceState> cuda_;
   std::unique_ptr<Workspace> workspace_;
 };
+
+// Copies a contiguous tensor to one of the same shape and dtype, from and to any device, in order
+// with the context's operators. With a CUDA context it is queued: host memory must stay as it is
+// until synchronize(), and is read and written while the device works only when it is pinned.
+// Throws Error invalid_argument (shapes, dtypes, gaps), unsupported (device memory on a CPU
+// context).
+void copy(ExecContext& context, const TensorView& to, const ConstTensorView& from);
 
 }  // namespace miniinfer

@@ -16,7 +16,7 @@ namespace miniinfer {
 // How a model is loaded. A value out of range is Error invalid_argument, its name the param.
 struct LLMOptions {
   std::string dtype = "auto";   // auto, float32, bfloat16, float16: activations and cache
-  std::string device = "auto";  // auto, cpu
+  std::string device = "auto";  // auto, cuda, cpu
   int threads = 0;              // 1..1024; 0: every CPU this process may use
   // Longest prompt plus output, in tokens. 0: the checkpoint's, as far as the cache memory reaches.
   int64_t max_model_len = 0;

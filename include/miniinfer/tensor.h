@@ -124,11 +124,27 @@ class TensorView : public ConstTensorView {
   TensorView reshape(Shape shape) const;
 };
 
-// Owns 64-byte-aligned, uninitialized CPU storage. Movable, not copyable.
+// Where storage comes from: the host's heap or a device's memory. Any thread may call both.
+class MemoryResource {
+ public:
+  virtual ~MemoryResource() = default;
+  // Uninitialized, aligned to alignment(). Throws Error resource_exhausted that names the bytes.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void deallocate(void* pointer) noexcept = 0;
+  virtual Device device() const = 0;
+  virtual size_t alignment() const = 0;  // 64 on the host, 256 on a device
+};
+
+// The resource of a device; lives as long as the program. Throws Error unsupported for a CUDA
+// device that this build or machine does not have.
+MemoryResource& memory_of(Device device);
+
+// Owns uninitialized storage on a device. Movable, not copyable.
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(Shape shape, DType dtype);  // throws Error resource_exhausted
+  // Throws Error resource_exhausted, and what memory_of throws.
+  Tensor(Shape shape, DType dtype, Device device = {});
   TensorView view() const { return view_; }
   operator TensorView() const { return view_; }  // NOLINT: a tensor is used wherever a view is
   template <typename T>
@@ -137,11 +153,13 @@ class Tensor {
   }
   const Shape& shape() const { return view_.shape(); }
   DType dtype() const { return view_.dtype(); }
+  Device device() const { return view_.device(); }
   bool defined() const { return view_.defined(); }
 
  private:
   struct Free {
-    void operator()(void* pointer) const;
+    MemoryResource* memory;
+    void operator()(void* pointer) const { memory->deallocate(pointer); }
   };
   std::unique_ptr<void, Free> storage_;
   TensorView view_;

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <vector>
 
-#include <dlfcn.h>
+#include <fmt/format.h>
 
 #include "base/cpu_features.h"
 #include "llm/self_test.h"
 #include "models/memory_plan.h"
 #include "ops/bench/machine_peak.h"
+#include "tensor/cuda/device.h"
 
 namespace miniinfer {
 namespace {
@@ -40,28 +41,25 @@ Json cpu_json(int threads) {
   return json;
 }
 
-// This build has no device code; what can be told is whether the machine has a driver.
 Json gpu_json() {
+  const cuda::DeviceReport found = cuda::find_devices();
   Json json;
-  json["usable"] = false;
-  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-  if (driver == nullptr) {
-    json["driver"] = false;
-    json["reason"] = "no NVIDIA driver (libcuda.so.1) was found";
-    return json;
+  json["usable"] = found.reason.empty();
+  json["built"] = found.built;
+  json["driver"] = found.driver_version;
+  json["runtime"] = found.runtime_version;
+  json["devices"] = Json::array();
+  for (const cuda::DeviceInfo& info : found.devices) {
+    Json device;
+    device["index"] = info.index;
+    device["name"] = info.name;
+    device["compute_capability"] = fmt::format("{}.{}", info.major, info.minor);
+    device["multiprocessors"] = info.multiprocessors;
+    device["memory_bytes"] = info.memory_bytes;
+    device["usable"] = info.usable;
+    json["devices"].push_back(std::move(device));
   }
-  using Init = int (*)(unsigned);
-  using Count = int (*)(int*);
-  const auto init = reinterpret_cast<Init>(dlsym(driver, "cuInit"));
-  const auto device_count = reinterpret_cast<Count>(dlsym(driver, "cuDeviceGetCount"));
-  int count = 0;
-  const bool found =
-      init != nullptr && device_count != nullptr && init(0) == 0 && device_count(&count) == 0;
-  json["driver"] = true;
-  json["devices"] = found ? count : 0;
-  json["reason"] = count > 0 ? "this build has no CUDA code: models run on the CPU"
-                             : "the NVIDIA driver is there but finds no device";
-  dlclose(driver);
+  if (!found.reason.empty()) json["reason"] = found.reason;
   return json;
 }
 

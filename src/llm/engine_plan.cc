@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "engine/scheduler.h"
+#include "tensor/cuda/device.h"
 
 namespace miniinfer {
 namespace {
@@ -27,8 +28,13 @@ DType parse_dtype(const std::string& name, DType checkpoint) {
 }
 
 void check_options(const LLMOptions& options) {
-  if (options.device != "auto" && options.device != "cpu")
-    reject("device", "\"" + options.device + "\" is none of auto, cpu");
+  if (options.device != "auto" && options.device != "cpu" && options.device != "cuda")
+    reject("device", "\"" + options.device + "\" is none of auto, cuda, cpu");
+  if (options.device == "cuda") {
+    const std::string reason = cuda::find_devices().reason;
+    throw Error(ErrorCode::kUnsupported,
+                "device: " + (reason.empty() ? "models run on the CPU only" : reason), "device");
+  }
   if (options.load_format != "auto" && options.load_format != "safetensors" &&
       options.load_format != "dummy")
     reject("load_format", "\"" + options.load_format + "\" is none of auto, safetensors, dummy");

@@ -46,13 +46,36 @@ void require_unit_stride(std::string_view op, std::string_view name, const Const
          view.to_string());
 }
 
+namespace {
+
+std::string device_text(Device device) {
+  return device.type == DeviceType::kCpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+// A kernel's pointer taken before the instruction set is chosen would choose it again in every
+// call, for a row each and some 100 us where CPUID traps.
+void choose_cpu_target() {
+  hwy::ChosenTarget& chosen = hwy::GetChosenTarget();
+  if (!chosen.IsInitialized()) chosen.Update(hwy::SupportedTargets());
+}
+
+}  // namespace
+
+bool runs_on_cuda(std::string_view op, const ExecContext& context,
+                  std::initializer_list<const ConstTensorView*> views) {
+  for (const ConstTensorView* view : views)
+    if (view->defined() && !(view->device() == context.device())) [[unlikely]]
+      fail(ErrorCode::kInvalidArgument, "{}: {} lies on {} and the operator runs on {}", op,
+           view->to_string(), device_text(view->device()), device_text(context.device()));
+  if (context.device().type == DeviceType::kCuda) return true;
+  choose_cpu_target();
+  return false;
+}
+
 void require_cpu(std::string_view op, const ExecContext& context) {
   if (context.device().type != DeviceType::kCpu)
     fail(ErrorCode::kUnsupported, "{}: this build runs it on a CPU only", op);
-  // A kernel's pointer taken before the instruction set is chosen would choose it again in every
-  // call, for a row each and some 100 us where CPUID traps.
-  hwy::ChosenTarget& chosen = hwy::GetChosenTarget();
-  if (!chosen.IsInitialized()) chosen.Update(hwy::SupportedTargets());
+  choose_cpu_target();
 }
 
 }  // namespace miniinfer

@@ -30,6 +30,11 @@ void require_dtype(std::string_view op, std::string_view name, const ConstTensor
 // The last axis of `view` is contiguous.
 void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);
 
+// Whether the operator runs on CUDA. Every defined view lies on the context's device (Error
+// invalid_argument); on a CPU the kernels' instruction set is chosen, once.
+bool runs_on_cuda(std::string_view op, const ExecContext& context,
+                  std::initializer_list<const ConstTensorView*> views);
+
 // The context runs on a device that the operator is built for; chooses the kernels' instruction set
 // once.
 void require_cpu(std::string_view op, const ExecContext& context);

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/check.h"
+#include "tensor/cuda/device.h"
 
 namespace miniinfer {
 namespace {
@@ -136,16 +137,33 @@ TensorView TensorView::reshape(Shape shape) const {
   return TensorView(data_, shape, dtype_, device_);
 }
 
-void Tensor::Free::operator()(void* pointer) const {
-  std::free(pointer);
+namespace {
+
+class HostMemory final : public MemoryResource {
+ public:
+  void* allocate(size_t bytes) override {
+    void* pointer = std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64));
+    require(pointer != nullptr, ErrorCode::kResourceExhausted, "memory: cannot allocate {} bytes",
+            bytes);
+    return pointer;
+  }
+  void deallocate(void* pointer) noexcept override { std::free(pointer); }
+  Device device() const override { return {}; }
+  size_t alignment() const override { return 64; }
+};
+
+}  // namespace
+
+MemoryResource& memory_of(Device device) {
+  static HostMemory host;
+  return device.type == DeviceType::kCpu ? host : cuda::device_memory(device.index);
 }
 
-Tensor::Tensor(Shape shape, DType dtype) {
+Tensor::Tensor(Shape shape, DType dtype, Device device) {
   const size_t bytes = static_cast<size_t>(shape.num_elements()) * dtype_size(dtype);
-  storage_.reset(std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64)));
-  require(storage_ != nullptr, ErrorCode::kResourceExhausted, "memory: cannot allocate {} bytes",
-          bytes);
-  view_ = TensorView(storage_.get(), shape, dtype);
+  MemoryResource& memory = memory_of(device);
+  storage_ = {memory.allocate(bytes), Free{&memory}};
+  view_ = TensorView(storage_.get(), shape, dtype, device);
 }
 
 }  // namespace miniinfer

@@ -1,0 +1,21 @@
+// Stands for this folder in a build without CUDA. Nobody gets here: ExecContext::cuda() refuses.
+#include "base/check.h"
+#include "ops/cuda/kernels.h"
+
+namespace miniinfer::cuda {
+namespace {
+
+[[noreturn]] void unavailable(const char* op) {
+  fail(ErrorCode::kUnsupported, "{}: this program was built without CUDA", op);
+}
+
+}  // namespace
+
+void read_all(ExecContext&, const float*, int64_t, float*) {
+  unavailable("read");
+}
+void copy_all(ExecContext&, void*, const void*, int64_t) {
+  unavailable("copy");
+}
+
+}  // namespace miniinfer::cuda
