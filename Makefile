@@ -29,6 +29,7 @@ test:
 	python3 tools/check_layers.py
 	ctest --test-dir build --output-on-failure
 	.venv/bin/python -m pytest -q tests/cli tests/install
+	.venv/bin/python -m pytest -q web/tests
 
 # Host code under AddressSanitizer and UndefinedBehaviorSanitizer, the whole suite.
 test-asan:
