@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,11 +106,17 @@ class Stream {
   // The next chunk, waiting for it; nothing after every continuation has ended. A failure is the
   // last chunk's error.
   std::optional<StreamChunk> next();
-  void cancel();  // the chunks that end the continuations still come
+  // The next chunk if there is one already; never waits. A stream submitted with `on_ready` is read
+  // until this returns nothing, then again after the next call of `on_ready`.
+  std::optional<StreamChunk> try_next();
+  bool finished() const;  // every continuation has ended and its last chunk was read
+  void cancel();          // the chunks that end the continuations still come
   const std::vector<int32_t>& prompt_token_ids() const;
   const std::vector<std::optional<LogprobEntry>>& prompt_logprobs()
       const;  // complete once a chunk came
   int64_t cached_tokens() const;
+  // When the engine first computed something of it; nothing before the first chunk.
+  std::optional<std::chrono::steady_clock::time_point> started_at() const;
 
  private:
   std::shared_ptr<class StreamState> state_;
@@ -147,6 +155,10 @@ class LLM {
   // Starts one request. Throws Error when it is refused: invalid_argument with the field as param,
   // unavailable when the queue is full or the engine has failed.
   Stream submit(const Prompt& prompt, const SamplingParams& params);
+  // The same for a reader that must not wait. `on_ready` is called whenever a stream that had
+  // nothing to read has something again, even before submit() returns. It runs on the engine's
+  // thread: it must not block or throw, and only pass the news on.
+  Stream submit(const Prompt& prompt, const SamplingParams& params, std::function<void()> on_ready);
 
   // The defaults of generation_config.json (temperature, top_p, top_k, min_p, repetition_penalty;
   // do_sample false is temperature 0), applied to a fresh value.

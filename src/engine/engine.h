@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -26,6 +27,12 @@ struct EngineConfig {
 
 // A snapshot, consistent within one step.
 struct EngineStats {
+  // Steps of at most so many tokens each, the last of more; not cumulative.
+  static constexpr std::array<int64_t, 13> kStepTokenBounds = {
+      1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+  std::array<int64_t, kStepTokenBounds.size() + 1> steps_by_tokens{};
+  int64_t step_tokens = 0;  // computed in all steps, prompt and output
+
   int64_t running = 0, waiting = 0;  // sequences; requests
   int64_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_in_use = 0;
   int64_t tokens_in_cache = 0;                  // held by running sequences

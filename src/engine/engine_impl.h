@@ -54,6 +54,7 @@ class Engine::Impl {
   void end_all(FinishReason reason, const std::optional<Error>& error,
                const Error* in_step = nullptr);
   void deliver(Sequence& sequence, EngineEvent&& event);
+  void count_step(int64_t tokens);
   void count_end(FinishReason reason);
   void publish();
 

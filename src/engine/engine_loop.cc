@@ -109,10 +109,13 @@ void Engine::Impl::step() {
 
 void Engine::Impl::run_step(StepPlan& plan) {
   const std::span<StepResult> results(results_.data(), plan.items.size());
+  const Clock::time_point now = Clock::now();
+  for (const StepPlan::Item& item : plan.items)
+    if (!item.sequence->request->started_at) item.sequence->request->started_at = now;
   const TensorView logits = runner_.run(plan);
   sampler_.sample(context_, plan, logits, results);
   scheduler_.commit(plan, results);
-  ++counters_.steps;
+  count_step(plan.num_tokens);
   if (!scheduler_.counters_agree()) ++counters_.invariant_failures;
 }
 
@@ -176,6 +179,7 @@ void Engine::Impl::emit_end(Sequence& sequence, FinishReason reason, std::option
 void Engine::Impl::deliver(Sequence& sequence, EngineEvent&& event) {
   Request& request = *sequence.request;
   const std::optional<FinishReason> finish = event.finish_reason;
+  event.started_at = request.started_at;
   try {
     if (request.sink) request.sink(std::move(event));
   } catch (...) {
@@ -194,6 +198,14 @@ void Engine::Impl::deliver(Sequence& sequence, EngineEvent&& event) {
       ++ended_;
     }
   }
+}
+
+void Engine::Impl::count_step(int64_t tokens) {
+  ++counters_.steps;
+  counters_.step_tokens += tokens;
+  const auto& bounds = EngineStats::kStepTokenBounds;
+  const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), tokens) - bounds.begin();
+  ++counters_.steps_by_tokens[static_cast<size_t>(bucket)];
 }
 
 void Engine::Impl::count_end(FinishReason reason) {

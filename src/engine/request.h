@@ -60,6 +60,7 @@ struct EngineEvent {
   std::vector<TokenLogprob> logprobs;  // one a token when params.logprobs is set
   // Once, in index 0's first event; [0] is empty.
   std::vector<std::optional<TokenLogprob>> prompt_logprobs;
+  std::optional<Clock::time_point> started_at;  // of the request's first step
   int32_t cached_prompt_tokens = 0;  // prompt tokens taken from the prefix cache; first event
   std::optional<FinishReason> finish_reason;  // set in a sequence's last event, exactly once
   std::optional<Error> error;                 // with kError

@@ -78,9 +78,10 @@ struct Request {
 
   // The scheduler's.
   RootId root = -1;
-  double order = 0;      // lower runs first
-  bool started = false;  // a sequence was admitted once
-  bool forked = false;   // the held sequences have been queued
+  double order = 0;                             // lower runs first
+  bool started = false;                         // a sequence was admitted once
+  std::optional<Clock::time_point> started_at;  // the engine's: begin of its first step
+  bool forked = false;                          // the held sequences have been queued
   int unfinished = 0;
 
   bool ends_at(int32_t token_id) const;

@@ -98,13 +98,13 @@ void LlmCore::check_prompt(const std::vector<int32_t>& token_ids, int max_tokens
 }
 
 LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
-                                   bool default_max_tokens) const {
+                                   bool default_max_tokens, int64_t default_limit) const {
   EngineRequest request;
   request.prompt = encode(prompt);
   if (default_max_tokens) {
     const int64_t room =
         engine_->config().max_model_len - static_cast<int64_t>(request.prompt.size());
-    params.max_tokens = static_cast<int>(std::clamp<int64_t>(room, 1, kDefaultMaxTokens));
+    params.max_tokens = static_cast<int>(std::clamp<int64_t>(room, 1, default_limit));
     params.max_tokens = std::max(params.max_tokens, params.min_tokens);
   }
   params.validate();
@@ -128,8 +128,12 @@ LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
 
 Stream LlmCore::submit(const std::shared_ptr<LlmCore>& core, const Prompt& prompt,
                        const SamplingParams& params, bool default_max_tokens) {
-  return Stream(
-      std::make_shared<StreamState>(core, core->prepare(prompt, params, default_max_tokens)));
+  return start(core, core->prepare(prompt, params, default_max_tokens));
+}
+
+Stream LlmCore::start(const std::shared_ptr<LlmCore>& core, Prepared prepared,
+                      std::function<void()> on_ready) {
+  return Stream(std::make_shared<StreamState>(core, std::move(prepared), std::move(on_ready)));
 }
 
 SamplingParams LlmCore::default_sampling_params() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -25,16 +26,20 @@ class LlmCore {
     RequestOutput output;
   };
   // Encodes the prompt and turns text-level parameters into tokens. With `default_max_tokens`,
-  // max_tokens is what the context leaves, at most kDefaultMaxTokens. Throws Error invalid_argument
+  // max_tokens is what the context leaves, at most `default_limit`. Throws Error invalid_argument
   // with the field at fault.
   static constexpr int kDefaultMaxTokens = 256;
-  Prepared prepare(const Prompt& prompt, SamplingParams params,
-                   bool default_max_tokens = false) const;
+  Prepared prepare(const Prompt& prompt, SamplingParams params, bool default_max_tokens = false,
+                   int64_t default_limit = kDefaultMaxTokens) const;
   std::vector<int32_t> encode(const Prompt& prompt) const;
 
   // Starts one request on `core`, which the stream keeps alive.
   static Stream submit(const std::shared_ptr<LlmCore>& core, const Prompt& prompt,
                        const SamplingParams& params, bool default_max_tokens = false);
+
+  // The same for a prepared request; LLM::submit says what `on_ready` is.
+  static Stream start(const std::shared_ptr<LlmCore>& core, Prepared prepared,
+                      std::function<void()> on_ready = {});
 
   // The defaults of generation_config.json.
   SamplingParams default_sampling_params() const;

@@ -3,8 +3,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "engine/request.h"
@@ -15,6 +17,9 @@ namespace miniinfer {
 // only appends under a lock that is never held for longer than a swap.
 class EventQueue {
  public:
+  // `on_ready` is called by push() when the queue had been empty.
+  explicit EventQueue(std::function<void()> on_ready = {}) : on_ready_(std::move(on_ready)) {}
+
   struct Item {
     uint64_t slot;  // which request of the consumer
     EngineEvent event;
@@ -27,17 +32,21 @@ class EventQueue {
       was_empty = items_.empty();
       items_.push_back({slot, std::move(event)});
     }
-    if (was_empty) ready_.notify_one();
+    if (!was_empty) return;
+    ready_.notify_one();
+    if (on_ready_) on_ready_();
   }
 
   // Everything that has arrived, waiting for the first item at most `timeout`; empty after that.
   std::vector<Item> pop_all(std::chrono::milliseconds timeout) {
     std::unique_lock lock(mutex_);
-    ready_.wait_for(lock, timeout, [&] { return !items_.empty(); });
+    if (items_.empty() && timeout.count() > 0)
+      ready_.wait_for(lock, timeout, [&] { return !items_.empty(); });
     return std::exchange(items_, {});
   }
 
  private:
+  const std::function<void()> on_ready_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::vector<Item> items_;

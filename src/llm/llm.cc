@@ -75,6 +75,11 @@ Stream LLM::submit(const Prompt& prompt, const SamplingParams& params) {
   return LlmCore::submit(impl_->core, prompt, params);
 }
 
+Stream LLM::submit(const Prompt& prompt, const SamplingParams& params,
+                   std::function<void()> on_ready) {
+  return LlmCore::start(impl_->core, impl_->core->prepare(prompt, params), std::move(on_ready));
+}
+
 SamplingParams LLM::default_sampling_params() const {
   return impl_->core->default_sampling_params();
 }

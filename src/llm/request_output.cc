@@ -26,6 +26,7 @@ std::optional<StreamChunk> RequestOutput::take(EngineEvent&& event,
   }
   SequenceOutput& sequence = sequences_.at(static_cast<size_t>(event.index));
   if (sequence.finished()) return std::nullopt;
+  if (event.started_at && !started_at_) started_at_ = event.started_at;
   if (event.cached_prompt_tokens > 0 && result_.cached_tokens == 0)
     result_.cached_tokens = event.cached_prompt_tokens;
   for (std::optional<TokenLogprob>& logprob : event.prompt_logprobs) {

@@ -32,6 +32,8 @@ class RequestOutput {
   GenerateResult take_result();
 
   const GenerateResult& result() const { return result_; }
+  // When the engine first computed something of the request; known with its first event.
+  std::optional<Clock::time_point> started_at() const { return started_at_; }
 
  private:
   TokenizerSource tokenizer_;
@@ -40,6 +42,7 @@ class RequestOutput {
   std::vector<SequenceOutput> sequences_;  // of params_.n, once there is a tokenizer for them
   int unfinished_;
   GenerateResult result_;
+  std::optional<Clock::time_point> started_at_;
 };
 
 }  // namespace miniinfer

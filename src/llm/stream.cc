@@ -5,17 +5,16 @@
 
 namespace miniinfer {
 
-StreamState::StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepared)
-    : core_(std::move(core)), output_(std::move(prepared.output)) {
+StreamState::StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepared,
+                         std::function<void()> on_ready)
+    : core_(std::move(core)),
+      queue_(std::make_shared<EventQueue>(std::move(on_ready))),
+      output_(std::move(prepared.output)) {
   id_ = core_->engine().submit(std::move(prepared.request), sink_into(queue_, 0));
 }
 
-std::optional<StreamChunk> StreamState::next() {
-  while (!output_.finished()) {
-    if (pending_.empty())
-      for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(1000)))
-        pending_.push_back(std::move(item.event));
-    if (pending_.empty()) continue;
+std::optional<StreamChunk> StreamState::take_pending() {
+  while (!pending_.empty() && !output_.finished()) {
     EngineEvent event = std::move(pending_.front());
     pending_.pop_front();
     std::optional<int> cancel_index;
@@ -24,6 +23,22 @@ std::optional<StreamChunk> StreamState::next() {
     if (chunk) return chunk;
   }
   return std::nullopt;
+}
+
+std::optional<StreamChunk> StreamState::next() {
+  while (!output_.finished()) {
+    if (std::optional<StreamChunk> chunk = take_pending()) return chunk;
+    for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(1000)))
+      pending_.push_back(std::move(item.event));
+  }
+  return std::nullopt;
+}
+
+std::optional<StreamChunk> StreamState::try_next() {
+  if (std::optional<StreamChunk> chunk = take_pending()) return chunk;
+  for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(0)))
+    pending_.push_back(std::move(item.event));
+  return take_pending();
 }
 
 void StreamState::cancel() {
@@ -46,17 +61,26 @@ Stream& Stream::operator=(Stream&& other) noexcept {
 std::optional<StreamChunk> Stream::next() {
   return state_->next();
 }
+std::optional<StreamChunk> Stream::try_next() {
+  return state_->try_next();
+}
+bool Stream::finished() const {
+  return state_->finished();
+}
 void Stream::cancel() {
   state_->cancel();
 }
 const std::vector<int32_t>& Stream::prompt_token_ids() const {
-  return state_->result().prompt_token_ids;
+  return state_->output().result().prompt_token_ids;
 }
 const std::vector<std::optional<LogprobEntry>>& Stream::prompt_logprobs() const {
-  return state_->result().prompt_logprobs;
+  return state_->output().result().prompt_logprobs;
 }
 int64_t Stream::cached_tokens() const {
-  return state_->result().cached_tokens;
+  return state_->output().result().cached_tokens;
+}
+std::optional<std::chrono::steady_clock::time_point> Stream::started_at() const {
+  return state_->output().started_at();
 }
 
 }  // namespace miniinfer

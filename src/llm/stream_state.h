@@ -13,15 +13,20 @@ namespace miniinfer {
 // The inside of a Stream. It keeps the model alive; the engine's sink knows only the queue.
 class StreamState {
  public:
-  StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepared);
+  StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepared,
+              std::function<void()> on_ready);
 
   std::optional<StreamChunk> next();
+  std::optional<StreamChunk> try_next();
+  bool finished() const { return output_.finished(); }
   void cancel();
-  const GenerateResult& result() const { return output_.result(); }
+  const RequestOutput& output() const { return output_; }
 
  private:
+  std::optional<StreamChunk> take_pending();  // the next chunk of what has been fetched
+
   std::shared_ptr<LlmCore> core_;
-  std::shared_ptr<EventQueue> queue_ = std::make_shared<EventQueue>();
+  std::shared_ptr<EventQueue> queue_;
   RequestOutput output_;
   std::deque<EngineEvent> pending_;
   RequestId id_ = 0;
