@@ -1,6 +1,7 @@
 #include "miniinfer/ops/linear.h"
 
 #include "ops/cpu/linear.h"
+#include "ops/cuda/kernels.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -54,8 +55,9 @@ void linear(ExecContext& context, std::span<const LinearArgs> group) {
                 args.x.dtype() == group[0].x.dtype(),
             ErrorCode::kInvalidArgument, "linear: a group of projections has more than one x");
   }
-  require(context.device().type == DeviceType::kCpu, ErrorCode::kUnsupported,
-          "linear: no kernel for this device");
+  for (const LinearArgs& args : group)
+    if (runs_on_cuda("linear", context, {&args.x, &args.weight, &args.bias, &args.out}))
+      return cuda::linear(context, group);
   if (!group.empty()) cpu::linear(context, group);
 }
 

@@ -11,6 +11,19 @@ namespace {
 
 }  // namespace
 
+void linear(ExecContext&, std::span<const LinearArgs>) {
+  unavailable("linear");
+}
+void generic_linear(ExecContext&, const LinearArgs&) {
+  unavailable("linear");
+}
+void add_bias(ExecContext&, const TensorView&, const ConstTensorView&) {
+  unavailable("linear");
+}
+void fill_random(ExecContext&, void*, int64_t, DType, uint32_t) {
+  unavailable("fill");
+}
+
 void read_all(ExecContext&, const float*, int64_t, float*) {
   unavailable("read");
 }

@@ -1,0 +1,101 @@
+#pragma once
+
+// Matrix products through cuBLASLt.
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include "miniinfer/context.h"
+#include "miniinfer/ops/linear.h"
+#include "ops/cuda/cublaslt.h"
+#include "ops/cuda/gemm_table.h"
+
+namespace miniinfer::cuda {
+
+// Device memory that products of one context use as scratch, at one address for ever: what NVIDIA
+// advises for Hopper.
+inline constexpr size_t kGemmWorkspaceBytes = size_t{32} << 20;
+
+// A product to choose an algorithm for: out[m, n] (+)= x[m, k] * weight[n, k]^T, 16-byte aligned.
+struct GemmProblem {
+  int64_t m = 0, n = 0, k = 0;
+  DType in = DType::kBFloat16;
+  DType out = DType::kBFloat16;
+  bool accumulate = false;
+};
+
+// What a search found for one problem.
+struct GemmSearch {
+  GemmProblem problem;
+  int candidates = 0;
+  double first_s = 0;   // the library's own first choice
+  double chosen_s = 0;  // the fastest
+};
+
+// The library's handle, the workspace, and the choices of one context.
+class GemmState {
+ public:
+  // The state of `context`, made by the first call: opens the library and reads the tables (the
+  // user's cache, then the shipped ones). Throws Error unsupported without the library,
+  // resource_exhausted.
+  static GemmState& of(ExecContext& context);
+
+  explicit GemmState(ExecContext& context);
+  ~GemmState();
+  GemmState(const GemmState&) = delete;
+  GemmState& operator=(const GemmState&) = delete;
+
+  // Queues one product; false when the library has no algorithm for it and nothing was queued.
+  // Takes the table's choice, or the library's first where the table has none; never measures,
+  // never allocates device memory, so that it may be captured into a graph.
+  bool run(ExecContext& context, const LinearArgs& args);
+
+  // Times the library's candidates for every problem that the table lacks (all with `again`) and
+  // puts the fastest into the table. Takes device memory for the largest problem while it runs and
+  // waits for the device: at warm-up, before memory is given to the cache. Results come in order.
+  std::vector<GemmSearch> search(ExecContext& context, std::span<const GemmProblem> problems,
+                                 bool again = false,
+                                 const std::function<void(const GemmSearch&)>& progress = {});
+
+  // Writes the table to the user's cache; a directory that cannot be written is no error. Returns
+  // whether it was written.
+  bool save() const;
+  const GemmTable& table() const { return table_; }
+
+ private:
+  // All that the library is asked for: the operation and the three matrices.
+  struct ProductKey {
+    GemmKey gemm;  // with the rows themselves, not their bucket
+    int64_t x_stride, weight_stride, out_stride;
+    bool operator==(const ProductKey&) const = default;
+  };
+  struct ProductKeyHash {
+    size_t operator()(const ProductKey& key) const {
+      return GemmKeyHash()(key.gemm) ^ static_cast<size_t>(key.x_stride * 31 + key.weight_stride) ^
+             static_cast<size_t>(key.out_stride) << 20;
+    }
+  };
+  struct Product;  // the library's descriptions of it, and the algorithm chosen
+  struct Search;
+
+  Product make_product(const ProductKey& key) const;
+  std::vector<LtHeuristic> candidates(const Product& product, int alignment, int wanted) const;
+  bool choose(const GemmKey& key, Product& product) const;
+  int launch(const Product& product, const LinearArgs& args, const LtAlgo& algo,
+             CUstream_st* stream) const;
+  GemmSearch search_one(ExecContext& context, const GemmProblem& problem, Search& memory);
+
+  const CublasLt& lt_;
+  LtContext* handle_ = nullptr;
+  Tensor workspace_;
+  GemmTable table_;
+  std::string cache_file_;
+  std::unordered_map<ProductKey, std::unique_ptr<Product>, ProductKeyHash> products_;
+};
+
+// ~/.cache/miniinfer/gemm-<device>-<version>.txt, by XDG_CACHE_HOME and HOME; empty without both.
+std::string gemm_cache_file(const std::string& device, uint64_t version);
+
+}  // namespace miniinfer::cuda

@@ -1,0 +1,155 @@
+// Choosing algorithms by measuring them.
+#include <algorithm>
+
+#include "base/check.h"
+#include "ops/cuda/gemm_impl.h"
+#include "ops/cuda/kernels.h"
+#include "tensor/cuda/device_state.h"
+
+namespace miniinfer::cuda {
+namespace {
+
+constexpr int kCandidates = 24;
+constexpr int kFinalists = 4;
+// Weights of a step come from memory, not from the L2: repeats walk over at least this much.
+constexpr int64_t kColdBytes = int64_t{256} << 20;
+// A candidate is measured for this long, the finalists ten times as long in turns.
+constexpr double kTrialSeconds = 300e-6;
+constexpr int kMaxRepeats = 20;
+constexpr int kRounds = 5;
+
+int64_t bytes_of(int64_t count, DType dtype) {
+  return count * static_cast<int64_t>(dtype_size(dtype));
+}
+
+int64_t round_up(int64_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+// Device memory of a search: x and out of the largest problem, and weights to rotate over.
+struct GemmState::Search {
+  Tensor x, weights, out;
+  Event begin{true}, end{true};
+};
+
+namespace {
+
+struct Trial {
+  LtAlgo algo;
+  double seconds = 0;
+  std::vector<double> rounds;
+};
+
+}  // namespace
+
+GemmSearch GemmState::search_one(ExecContext& context, const GemmProblem& problem, Search& memory) {
+  const auto& [m, n, k, in, out, accumulate] = problem;
+  const Stream& stream = context.cuda_state().stream();
+  const GemmKey key = {
+      .m = m, .n = n, .k = k, .in = in, .out = out, .accumulate = accumulate, .alignment = 16};
+  const Product product =
+      make_product({.gemm = key, .x_stride = k, .weight_stride = k, .out_stride = n});
+  GemmSearch result{.problem = problem};
+  std::vector<Trial> trials;
+  for (const LtHeuristic& candidate : candidates(product, 16, kCandidates))
+    trials.push_back({candidate.algo, 0, {}});
+  result.candidates = static_cast<int>(trials.size());
+  if (trials.empty()) return result;
+
+  const Device device = context.device();
+  const int64_t weight_bytes = round_up(bytes_of(n * k, in));
+  const int64_t copies = static_cast<int64_t>(memory.weights.view().num_bytes()) / weight_bytes;
+  LinearArgs args{.x = {memory.x.data<char>(), {m, k}, in, device},
+                  .out = {memory.out.data<char>(), {m, n}, out, device},
+                  .accumulate = accumulate};
+  int64_t copy = 0;
+  const auto seconds = [&](const LtAlgo& algo, int repeats) {
+    memory.begin.record(stream);
+    for (int i = 0; i < repeats; ++i) {
+      args.weight = {
+          memory.weights.data<char>() + copy++ % copies * weight_bytes, {n, k}, in, device};
+      if (launch(product, args, algo, stream.get()) != kLtSuccess) return 1e9;
+    }
+    memory.end.record(stream);
+    memory.end.synchronize();
+    return static_cast<double>(memory.end.milliseconds_since(memory.begin)) * 1e-3 / repeats;
+  };
+  const auto repeats_for = [](double once, double length) {
+    return std::clamp(static_cast<int>(length / once), 1, kMaxRepeats);
+  };
+  for (Trial& trial : trials) {
+    const double once = seconds(trial.algo, 1);  // loads the kernel
+    trial.seconds = once > 1 ? once : seconds(trial.algo, repeats_for(once, kTrialSeconds));
+  }
+  // The library's own first choice stays in the race, as the measure of what searching brings.
+  std::ranges::sort(trials.begin() + 1, trials.end(), {}, &Trial::seconds);
+  trials.resize(std::min<size_t>(trials.size(), kFinalists + 1));
+  for (int round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < trials.size(); ++i) {
+      Trial& trial = trials[(i + static_cast<size_t>(round)) % trials.size()];
+      if (trial.seconds > 1) continue;
+      trial.rounds.push_back(seconds(trial.algo, repeats_for(trial.seconds, 2 * kTrialSeconds)));
+    }
+  }
+  for (Trial& trial : trials)
+    if (!trial.rounds.empty()) trial.seconds = median(trial.rounds);
+  result.first_s = trials.front().seconds;
+  const Trial& best = *std::ranges::min_element(trials, {}, &Trial::seconds);
+  result.chosen_s = best.seconds;
+  require(best.seconds < 1, ErrorCode::kInternal,
+          "linear: no algorithm of cuBLASLt runs [{}, {}] x [{}, {}]", m, k, n, k);
+  GemmChoice choice;
+  std::copy_n(best.algo.data, 8, choice.words);
+  GemmKey bucket = key;
+  bucket.m = gemm_bucket(m);
+  table_.insert(bucket, choice);
+  return result;
+}
+
+std::vector<GemmSearch> GemmState::search(ExecContext& context,
+                                          std::span<const GemmProblem> problems, bool again,
+                                          const std::function<void(const GemmSearch&)>& progress) {
+  std::vector<GemmProblem> missing;
+  int64_t x_bytes = 0, weight_bytes = 0, out_bytes = 0;
+  for (const GemmProblem& problem : problems) {
+    const GemmKey key = {.m = gemm_bucket(problem.m),
+                         .n = problem.n,
+                         .k = problem.k,
+                         .in = problem.in,
+                         .out = problem.out,
+                         .accumulate = problem.accumulate};
+    if (!again && table_.find(key) != nullptr) continue;
+    missing.push_back(problem);
+    x_bytes = std::max(x_bytes, bytes_of(problem.m * problem.k, problem.in));
+    weight_bytes = std::max(weight_bytes, round_up(bytes_of(problem.n * problem.k, problem.in)));
+    out_bytes = std::max(out_bytes, bytes_of(problem.m * problem.n, problem.out));
+  }
+  std::vector<GemmSearch> results;
+  if (missing.empty()) return results;
+  const Device device = context.device();
+  Search memory{.x = Tensor({round_up(x_bytes)}, DType::kUInt8, device),
+                .weights = Tensor({std::max(kColdBytes, 2 * weight_bytes)}, DType::kUInt8, device),
+                .out = Tensor({round_up(out_bytes)}, DType::kUInt8, device)};
+  DType filled = DType::kBool;
+  for (const GemmProblem& problem : missing) {
+    if (filled != problem.in) {
+      filled = problem.in;
+      for (const Tensor* tensor : {&memory.x, &memory.weights, &memory.out})
+        fill_random(context, tensor->data<char>(), static_cast<int64_t>(tensor->view().num_bytes()),
+                    filled, 1);
+    }
+    results.push_back(search_one(context, problem, memory));
+    if (progress) progress(results.back());
+  }
+  products_.clear();  // they may hold what was chosen before
+  return results;
+}
+
+}  // namespace miniinfer::cuda
