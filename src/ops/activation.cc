@@ -1,13 +1,13 @@
 #include "miniinfer/ops/activation.h"
 
 #include "ops/cpu/kernels.h"
+#include "ops/cuda/row_kernels.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
 
 void activation(ExecContext& context, const ActivationArgs& args) {
   constexpr auto kOp = "activation";
-  require_cpu(kOp, context);
   require_same_shape(kOp, "out", args.out, args.x);
   require_same_shape(kOp, "x", args.x, args.out);
   require_float(kOp, "x", args.x);
@@ -29,6 +29,8 @@ void activation(ExecContext& context, const ActivationArgs& args) {
       fail(ErrorCode::kInvalidArgument, "activation: kind {} is unknown",
            static_cast<int>(args.kind));
   }
+  if (runs_on_cuda(kOp, context, {&args.x, &args.other, &args.out}))
+    return cuda::activation(context, args);
   cpu::activation(context, args);
 }
 

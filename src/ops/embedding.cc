@@ -1,13 +1,13 @@
 #include "miniinfer/ops/embedding.h"
 
 #include "ops/cpu/kernels.h"
+#include "ops/cuda/row_kernels.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
 
 void embedding(ExecContext& context, const EmbeddingArgs& args) {
   constexpr auto kOp = "embedding";
-  require_cpu(kOp, context);
   require_shape(kOp, "ids", args.ids, {-1});
   require_dtype(kOp, "ids", args.ids, DType::kInt32);
   require_shape(kOp, "table", args.table, {-1, -1});
@@ -17,6 +17,8 @@ void embedding(ExecContext& context, const EmbeddingArgs& args) {
   require_unit_stride(kOp, "ids", args.ids);
   require_unit_stride(kOp, "table", args.table);
   require_unit_stride(kOp, "out", args.out);
+  if (runs_on_cuda(kOp, context, {&args.ids, &args.table, &args.out}))
+    return cuda::embedding(context, args);
   const int32_t* ids = args.ids.data<int32_t>();
   for (int64_t t = 0; t < args.ids.dim(0); ++t)
     if (ids[t] < 0 || ids[t] >= args.table.dim(0))

@@ -3,14 +3,14 @@
 #include <cmath>
 
 #include "ops/cpu/kernels.h"
+#include "ops/cuda/row_kernels.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
 namespace {
 
 template <typename Args>
-void validate(const char* op, ExecContext& context, const Args& args) {
-  require_cpu(op, context);
+void validate(const char* op, const Args& args) {
   require_same_shape(op, "out", args.out, args.x);
   require_same_shape(op, "x", args.x, args.out);
   require_float(op, "x", args.x);
@@ -34,18 +34,23 @@ void validate(const char* op, ExecContext& context, const Args& args) {
 }  // namespace
 
 void rms_norm(ExecContext& context, const RmsNormArgs& args) {
-  validate("rms_norm", context, args);
+  validate("rms_norm", args);
   require_shape("rms_norm", "weight", args.weight, {args.x.dim(-1)});
+  if (runs_on_cuda("rms_norm", context, {&args.x, &args.weight, &args.residual, &args.out}))
+    return cuda::rms_norm(context, args);
   cpu::rms_norm(context, args);
 }
 
 void layer_norm(ExecContext& context, const LayerNormArgs& args) {
-  validate("layer_norm", context, args);
+  validate("layer_norm", args);
   if (args.bias.defined()) {
     require_shape("layer_norm", "bias", args.bias, {args.x.dim(-1)});
     require_float("layer_norm", "bias", args.bias);
     require_unit_stride("layer_norm", "bias", args.bias);
   }
+  if (runs_on_cuda("layer_norm", context,
+                   {&args.x, &args.weight, &args.bias, &args.residual, &args.out}))
+    return cuda::layer_norm(context, args);
   cpu::layer_norm(context, args);
 }
 

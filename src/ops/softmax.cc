@@ -3,13 +3,13 @@
 #include <cmath>
 
 #include "ops/cpu/kernels.h"
+#include "ops/cuda/row_kernels.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
 
 void softmax(ExecContext& context, const SoftmaxArgs& args) {
   constexpr auto kOp = "softmax";
-  require_cpu(kOp, context);
   require_same_shape(kOp, "out", args.out, args.x);
   require_same_shape(kOp, "x", args.x, args.out);
   require_float(kOp, "x", args.x);
@@ -18,6 +18,7 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
   require_unit_stride(kOp, "out", args.out);
   if (!std::isfinite(args.scale))
     fail(ErrorCode::kInvalidArgument, "softmax: scale is {}", args.scale);
+  if (runs_on_cuda(kOp, context, {&args.x, &args.out})) return cuda::softmax(context, args);
   cpu::softmax(context, args);
 }
 

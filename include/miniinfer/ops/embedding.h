@@ -11,8 +11,9 @@ struct EmbeddingArgs {
   TensorView out;         // [T, H] float32, float16 or bfloat16
 };
 
-// out[t] = table[ids[t]], converted to out's dtype. Throws Error invalid_argument on an id outside
-// the table, before anything is written, and on shapes and dtypes.
+// out[t] = table[ids[t]], converted to out's dtype. Throws Error invalid_argument on shapes and
+// dtypes, and on a CPU on an id outside the table, before anything is written. On CUDA, where the
+// ids are not known to the host, row 0 stands for such an id.
 void embedding(ExecContext& context, const EmbeddingArgs& args);
 
 }  // namespace miniinfer

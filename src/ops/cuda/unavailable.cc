@@ -1,6 +1,7 @@
 // Stands for this folder in a build without CUDA. Nobody gets here: ExecContext::cuda() refuses.
 #include "base/check.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/row_kernels.h"
 
 namespace miniinfer::cuda {
 namespace {
@@ -29,6 +30,31 @@ void read_all(ExecContext&, const float*, int64_t, float*) {
 }
 void copy_all(ExecContext&, void*, const void*, int64_t) {
   unavailable("copy");
+}
+
+void activation(ExecContext&, const ActivationArgs&) {
+  unavailable("activation");
+}
+void cast(ExecContext&, const CastArgs&) {
+  unavailable("cast");
+}
+void embedding(ExecContext&, const EmbeddingArgs&) {
+  unavailable("embedding");
+}
+void layer_norm(ExecContext&, const LayerNormArgs&) {
+  unavailable("layer_norm");
+}
+void rms_norm(ExecContext&, const RmsNormArgs&) {
+  unavailable("rms_norm");
+}
+void softmax(ExecContext&, const SoftmaxArgs&) {
+  unavailable("softmax");
+}
+void take_rows(ExecContext&, const TakeRowsArgs&) {
+  unavailable("take_rows");
+}
+void transpose(ExecContext&, const TransposeArgs&) {
+  unavailable("transpose");
 }
 
 }  // namespace miniinfer::cuda

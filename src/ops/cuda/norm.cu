@@ -1,0 +1,188 @@
+#include "ops/cuda/row_kernel.cuh"
+#include "ops/cuda/row_kernels.h"
+#include "ops/rows.h"
+
+namespace miniinfer::cuda {
+namespace {
+
+struct NormParams {
+  RowMap x, residual, out;
+  const void* weight;
+  const void* bias;
+  DType out_dtype, weight_dtype, bias_dtype;
+  float eps;
+  uint32_t rows;
+  int width;
+};
+
+// Normalizes values already centred: by their mean square, then weight and bias.
+template <typename Traits>
+__device__ __forceinline__ void write_group(const NormParams& p, float (&v)[kGroup], float scale,
+                                            char* out, int c, int thread) {
+  constexpr bool kAligned = Traits::kAligned;
+#pragma unroll
+  for (int k = 0; k < kGroup; ++k) v[k] *= scale;
+  if (p.weight != nullptr) {
+    float w[kGroup];
+    load_floats<kAligned>(w, p.weight, p.weight_dtype, c, thread, Traits::kThreads, p.width);
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[k] *= w[k];
+  }
+  if (p.bias != nullptr) {
+    float b[kGroup];
+    load_floats<kAligned>(b, p.bias, p.bias_dtype, c, thread, Traits::kThreads, p.width);
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[k] += b[k];
+  }
+  store_floats<kAligned>(v, out, p.out_dtype, c, thread, Traits::kThreads, p.width);
+}
+
+// x + residual, which is updated.
+template <typename Traits>
+__device__ __forceinline__ void add_residual(const NormParams& p, float (&v)[kGroup], char* row,
+                                             int c, int thread) {
+  float r[kGroup];
+  load_floats<Traits::kAligned>(r, row, DType::kFloat32, c, thread, Traits::kThreads, p.width);
+#pragma unroll
+  for (int k = 0; k < kGroup; ++k) v[k] += r[k];
+  store_floats<Traits::kAligned>(v, row, DType::kFloat32, c, thread, Traits::kThreads, p.width);
+}
+
+template <typename Traits, bool kCentre>
+__global__ void __launch_bounds__(Traits::kThreads* Traits::kRows) norm_kernel(NormParams p) {
+  constexpr int kThreads = Traits::kThreads, kGroups = Traits::kGroups;
+  constexpr bool kAligned = Traits::kAligned;
+  __shared__ RowScratch<kThreads, Traits::kRows> scratch;
+  const int thread = threadIdx.x % kThreads, slot = threadIdx.x / kThreads;
+  const uint32_t row = blockIdx.x * Traits::kRows + slot;
+  const RowReduce<kThreads> reduce = scratch.of(slot);
+  launch_dependents();
+  wait_for_previous();
+  // Threads of a row that is not there still take part in the block's barriers.
+  const int n = row < p.rows ? p.width : 0;
+  const uint32_t safe_row = row < p.rows ? row : 0;
+  float v[kGroups][kGroup];
+  load_row<typename Traits::X, kAligned>(v, p.x.row(safe_row), thread, kThreads, n);
+  if (p.residual.base != nullptr && n > 0) {
+#pragma unroll
+    for (int c = 0; c < kGroups; ++c)
+      add_residual<Traits>(p, v[c], p.residual.row(safe_row), c, thread);
+  }
+  if constexpr (kCentre) {
+    float sum = 0;
+    for_elements<kAligned>(v, thread, kThreads, n,
+                           [&](float x, bool valid) { sum += valid ? x : 0.0F; });
+    const float mean = reduce.sum(sum, 1) / static_cast<float>(p.width);
+    for_elements<kAligned>(v, thread, kThreads, n, [&](float& x, bool) { x -= mean; });
+  }
+  float squares = 0;
+  for_elements<kAligned>(v, thread, kThreads, n,
+                         [&](float x, bool valid) { squares += valid ? x * x : 0.0F; });
+  const float mean_square = reduce.sum(squares, 0) / static_cast<float>(p.width);
+  const float scale = 1.0F / sqrtf(mean_square + p.eps);
+  if (n == 0) return;
+  char* out = p.out.row(row);
+#pragma unroll
+  for (int c = 0; c < kGroups; ++c) write_group<Traits>(p, v[c], scale, out, c, thread);
+}
+
+// Rows longer than registers hold: read again for each pass, from L2.
+template <typename Traits, bool kCentre>
+__global__ void __launch_bounds__(Traits::kThreads) long_norm_kernel(NormParams p) {
+  constexpr int kThreads = Traits::kThreads;
+  constexpr bool kAligned = Traits::kAligned;
+  __shared__ RowScratch<kThreads, 1> scratch;
+  const int thread = threadIdx.x;
+  const RowReduce<kThreads> reduce = scratch.of(0);
+  launch_dependents();
+  wait_for_previous();
+  const char* x = p.x.row(blockIdx.x);
+  char* residual = p.residual.base == nullptr ? nullptr : p.residual.row(blockIdx.x);
+  const int groups = (p.width + kGroup * kThreads - 1) / (kGroup * kThreads);
+  // The sum, once made, stands in the residual; each thread reads what it wrote itself.
+  const auto input = [&](float(&v)[kGroup], int c) {
+    Group<typename Traits::X> raw{};
+    if (residual != nullptr) {
+      load_floats<kAligned>(v, residual, DType::kFloat32, c, thread, kThreads, p.width);
+    } else {
+      load_group<kAligned>(raw, reinterpret_cast<const typename Traits::X*>(x), c, thread, kThreads,
+                           p.width);
+      raw.to_floats(v);
+    }
+  };
+  const auto valid = [&](int c, int k) {
+    return element_index<kAligned>(c, kAligned ? 0 : k, thread, kThreads) < p.width;
+  };
+  float sum = 0, squares = 0, mean = 0;
+  for (int c = 0; c < groups; ++c) {
+    float v[kGroup];
+    Group<typename Traits::X> raw{};
+    load_group<kAligned>(raw, reinterpret_cast<const typename Traits::X*>(x), c, thread, kThreads,
+                         p.width);
+    raw.to_floats(v);
+    if (residual != nullptr) add_residual<Traits>(p, v, residual, c, thread);
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) {
+      sum += valid(c, k) ? v[k] : 0.0F;
+      squares += valid(c, k) ? v[k] * v[k] : 0.0F;
+    }
+  }
+  if constexpr (kCentre) {
+    mean = reduce.sum(sum, 1) / static_cast<float>(p.width);
+    squares = 0;
+    for (int c = 0; c < groups; ++c) {
+      float v[kGroup];
+      input(v, c);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k)
+        squares += valid(c, k) ? (v[k] - mean) * (v[k] - mean) : 0.0F;
+    }
+  }
+  const float mean_square = reduce.sum(squares, 0) / static_cast<float>(p.width);
+  const float scale = 1.0F / sqrtf(mean_square + p.eps);
+  for (int c = 0; c < groups; ++c) {
+    float v[kGroup];
+    input(v, c);
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[k] -= mean;
+    write_group<Traits>(p, v, scale, p.out.row(blockIdx.x), c, thread);
+  }
+}
+
+template <bool kCentre, typename Args>
+void run(const char* op, ExecContext& context, const Args& args, const ConstTensorView& bias) {
+  const NormParams params = {.x = row_map(args.x),
+                             .residual = row_map(args.residual),
+                             .out = row_map(args.out),
+                             .weight = args.weight.raw(),
+                             .bias = bias.raw(),
+                             .out_dtype = args.out.dtype(),
+                             .weight_dtype = args.weight.dtype(),
+                             .bias_dtype = bias.dtype(),
+                             .eps = args.eps,
+                             .rows = static_cast<uint32_t>(row_count(args.x)),
+                             .width = static_cast<int>(args.x.dim(-1))};
+  if (params.rows == 0 || params.width == 0) return;
+  const bool aligned = rows_aligned(args.x) && rows_aligned(args.residual) &&
+                       rows_aligned(args.out) && rows_aligned(args.weight) && rows_aligned(bias);
+  dispatch_row_kernel(args.x.dtype(), aligned, params.width, [&]<typename Traits>(Traits) {
+    const LaunchConfig config = row_launch<Traits>(params.rows);
+    if constexpr (Traits::kGroups == 0) {
+      launch(context, config, op, long_norm_kernel<Traits, kCentre>, params);
+    } else {
+      launch(context, config, op, norm_kernel<Traits, kCentre>, params);
+    }
+  });
+}
+
+}  // namespace
+
+void rms_norm(ExecContext& context, const RmsNormArgs& args) {
+  run<false>("rms_norm", context, args, {});
+}
+
+void layer_norm(ExecContext& context, const LayerNormArgs& args) {
+  run<true>("layer_norm", context, args, args.bias);
+}
+
+}  // namespace miniinfer::cuda

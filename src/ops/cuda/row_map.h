@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+
+#include "miniinfer/tensor.h"
+
+#ifdef __CUDACC__
+#define MI_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define MI_HOST_DEVICE inline
+#endif
+
+namespace miniinfer::cuda {
+
+// Rows (ops/rows.h) as a kernel's argument: where row i of a view's flattened leading axes begins.
+struct RowMap {
+  char* base = nullptr;
+  int32_t num = 1;                             // collapsed leading axes, innermost first
+  uint32_t extents[Shape::kMaxRank - 2] = {};  // but of the outermost
+  int64_t steps[Shape::kMaxRank - 1] = {};     // in bytes
+
+  MI_HOST_DEVICE char* row(uint32_t index) const {
+    char* result = base;
+    int axis = 0;
+    for (; axis + 1 < num; ++axis) {
+      result += static_cast<int64_t>(index % extents[axis]) * steps[axis];
+      index /= extents[axis];
+    }
+    return result + static_cast<int64_t>(index) * steps[axis];
+  }
+};
+
+// A null base for an undefined view.
+RowMap row_map(const ConstTensorView& view);
+
+// Every row of the view begins at a multiple of 16 bytes and has a multiple of 8 elements: groups
+// of eight are loaded and stored whole. True for an undefined view.
+bool rows_aligned(const ConstTensorView& view);
+
+// How the row kernels spread rows over threads: `threads` hold a row, `groups` of eight elements
+// each; 0 groups: the row is longer than registers hold and is read again for every pass.
+struct RowConfig {
+  int threads;
+  int groups;
+  int rows_per_block;
+  bool operator==(const RowConfig&) const = default;
+};
+RowConfig row_config(int64_t width);
+
+}  // namespace miniinfer::cuda
