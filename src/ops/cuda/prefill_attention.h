@@ -1,8 +1,8 @@
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstdint>
+
+#include <cuda_runtime_api.h>
 
 #include "miniinfer/tensor.h"
 
@@ -26,16 +26,17 @@ struct PrefillParams {
   int sliding_window = 0;  // keys a query sees, itself included; 0: all
   float scale = 1.0F;
   int num_sms = 0;  // of the device: blocks launched
-  bool hopper = false;  // compute capability 9.0; elsewhere and for other head sizes mma.sync is used
+  bool hopper =
+      false;  // compute capability 9.0; elsewhere and for other head sizes mma.sync is used
 };
 
 // Query rows times heads a task: what plan_attention_work() needs to know of the kernel that
 // prefill_attention() will choose.
 int prefill_tile_rows(int head_dim, DType dtype, bool hopper);
 
-// Throws Error unsupported (a head size above 256, or no multiple of 8), internal (a failed launch).
-// A row's result depends on its own query, position and cached tokens alone, bit for bit: not on the
-// chunk or the batch that it came in.
+// Throws Error unsupported (a head size above 256, or no multiple of 8), internal (a failed
+// launch). A row's result depends on its own query, position and cached tokens alone, bit for bit:
+// not on the chunk or the batch that it came in.
 void prefill_attention(const PrefillParams& params, cudaStream_t stream);
 
 }  // namespace miniinfer::cuda

@@ -3,26 +3,57 @@
 // What the prefill kernels share: the task's keys, the mask, the online softmax and the output.
 
 #include <cmath>
+#include <numbers>
 #include <type_traits>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include "ops/cuda/attention_work.h"
+#include "ops/cuda/prefill_attention.h"
 
 namespace miniinfer::cuda {
 
 struct PrefillDeviceParams {
+  const void* q;
   void* out;
+  const void* keys;
+  const void* values;
   int32_t* work;
   const int32_t* block_tables;
   int64_t block_table_stride;
-  int64_t out_stride;
-  int num_blocks, num_kv_heads;
+  int64_t q_stride, out_stride;
+  int num_blocks, num_kv_heads, head_dim;
   int group, pack;  // query heads of a key/value head; of a tile
   int sliding_window;
   float scale_log2;  // scale * log2(e)
 };
+
+inline PrefillDeviceParams prefill_device_params(const PrefillParams& p, int tile_rows) {
+  const int group = p.num_heads / p.num_kv_heads;
+  return {.q = p.q,
+          .out = p.out,
+          .keys = p.keys,
+          .values = p.values,
+          .work = p.work,
+          .block_tables = p.block_tables,
+          .block_table_stride = p.block_table_stride,
+          .q_stride = p.q_stride,
+          .out_stride = p.out_stride,
+          .num_blocks = static_cast<int>(p.num_blocks),
+          .num_kv_heads = p.num_kv_heads,
+          .head_dim = p.head_dim,
+          .group = group,
+          .pack = prefill_pack(group, tile_rows),
+          .sliding_window = p.sliding_window,
+          .scale_log2 = p.scale * std::numbers::log2e_v<float>};
+}
+
+__device__ inline PrefillTask load_prefill_task(const PrefillDeviceParams& p, int index) {
+  const auto* tasks = reinterpret_cast<const int4*>(p.work + kWorkHeader);
+  const int4 low = __ldg(tasks + 2 * index), high = __ldg(tasks + 2 * index + 1);
+  return {low.x, low.y, low.z, low.w, high.x, high.y, {}};
+}
 
 // The tiles of keys that a task looks at: multiples of the tile's keys from position 0, so that a
 // row sums in the same order whatever its chunk.

@@ -12,6 +12,7 @@
 #include <cuda_runtime.h>
 
 #include "ops/cuda/attention_work.h"
+#include "ops/cuda/common.cuh"
 #include "ops/cuda/hopper.cuh"
 #include "ops/cuda/prefill_common.cuh"
 #include "ops/cuda/wgmma.cuh"
@@ -87,12 +88,13 @@ __device__ inline void copy_blocks(uint32_t to, const CUtensorMap* map, uint32_t
   }
 }
 
-// A task on its way to the consumers. The first number is negative after the last one.
-__device__ inline void store_task(uint32_t to, int4 low, int4 high) {
-  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(low.x), "r"(low.y),
-               "r"(low.z), "r"(low.w)
+// A task on its way to the consumers. The sequence is negative after the last one.
+__device__ inline void store_task(uint32_t to, const PrefillTask& task) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(task.sequence),
+               "r"(task.head), "r"(task.row), "r"(task.rows)
                : "memory");
-  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to + 16), "r"(high.x), "r"(high.y)
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to + 16), "r"(task.position),
+               "r"(task.context)
                : "memory");
 }
 
@@ -115,14 +117,12 @@ __device__ void produce(const PrefillDeviceParams& p, const PrefillShared<Tile>&
                         const CUtensorMap* value_map) {
   const int lane = threadIdx.x % 32;
   const int count = p.work[kPrefillCount];
-  const auto* tasks = reinterpret_cast<const int4*>(p.work + kWorkHeader);
   RingPosition<Tile::stages> key_at, value_at;
   RingPosition<Tile::query_stages> query_at;
   for (int index = blockIdx.x; index < count;) {
     int next = 0;
     if (lane == 0) next = atomicAdd(p.work + kPrefillNext, 1) + gridDim.x;
-    const int4 low = __ldg(tasks + 2 * index), high = __ldg(tasks + 2 * index + 1);
-    const PrefillTask task = {low.x, low.y, low.z, low.w, high.x, high.y, {}};
+    const PrefillTask task = load_prefill_task(p, index);
     const KeyRange range = key_range(task, p.sliding_window, Tile::keys);
     const int32_t* table = p.block_tables + task.sequence * p.block_table_stride;
     const int kv_head = task.head / p.group;
@@ -149,7 +149,7 @@ __device__ void produce(const PrefillDeviceParams& p, const PrefillShared<Tile>&
     load_keys(eight);
     barrier_wait(shared.query_empty(query_at.stage), query_at.parity ^ 1);
     if (elect_one()) {
-      store_task(shared.task(query_at.stage), low, high);
+      store_task(shared.task(query_at.stage), task);
       const uint32_t to = shared.queries + query_at.stage * Tile::query_bytes;
       const uint32_t full = shared.query_full(query_at.stage);
       barrier_arrive_expect(full, Tile::rows / p.pack * p.pack * Tile::query_atoms * 128);
@@ -169,7 +169,7 @@ __device__ void produce(const PrefillDeviceParams& p, const PrefillShared<Tile>&
   }
   barrier_wait(shared.query_empty(query_at.stage), query_at.parity ^ 1);
   if (lane == 0) {
-    store_task(shared.task(query_at.stage), make_int4(-1, 0, 0, 0), make_int4(0, 0, 0, 0));
+    store_task(shared.task(query_at.stage), {.sequence = -1});
     barrier_arrive(shared.query_full(query_at.stage));
     // The last block leaves the counters as it found them, for the next layer's launch.
     if (atomicAdd(p.work + kPrefillDone, 1) == static_cast<int>(gridDim.x) - 1) {
@@ -387,6 +387,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     prefill_hopper(const __grid_constant__ CUtensorMap q_map,
                    const __grid_constant__ CUtensorMap key_map,
                    const __grid_constant__ CUtensorMap value_map, const PrefillDeviceParams p) {
+#if MI_SM90A
   extern __shared__ char memory[];
   const PrefillShared<Tile> shared(memory);
   if (threadIdx.x == 0) {
@@ -406,8 +407,8 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     barrier_init_fence();
   }
   __syncthreads();
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
+  launch_dependents();
+  wait_for_previous();
   if (threadIdx.x < 128) {
     give_registers<Tile::warpgroups == 3 ? 32 : 24>();
     if (threadIdx.x < 32) produce<Tile>(p, shared, &q_map, &key_map, &value_map);
@@ -417,6 +418,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     Consumer<Tile, T> consumer{p, shared, thread / 128, thread % 32, thread / 32 % 4};
     consumer.loop();
   }
+#endif
 }
 
 }  // namespace miniinfer::cuda
