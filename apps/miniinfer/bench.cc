@@ -18,6 +18,7 @@ namespace {
 constexpr const char* kBenchExamples = R"(Examples:
   miniinfer bench latency --shape qwen3-0.6b --input-len 512 --output-len 32
   miniinfer bench throughput
+  miniinfer bench serve --request-rate 20
   miniinfer bench ops --filter linear)";
 
 constexpr const char* kLatencyExamples = R"(Examples:
@@ -289,6 +290,8 @@ void add_bench(CLI::App& app, Action& action) {
   app.require_subcommand(1);
   add_latency(*app.add_subcommand("latency", "A batch of equal requests, again and again"), action);
   add_throughput(*app.add_subcommand("throughput", "Many requests at once"), action);
+  add_bench_serve(*app.add_subcommand("serve", "A server under load, any that speaks OpenAI's API"),
+                  action);
   add_bench_engine(*app.add_subcommand("engine", "What the engine adds to a step of its model"),
                    action);
   add_ops(*app.add_subcommand("ops", "Every operator against the limit of this machine"), action);
