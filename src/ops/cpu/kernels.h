@@ -5,6 +5,7 @@
 #include "miniinfer/ops/cast.h"
 #include "miniinfer/ops/embedding.h"
 #include "miniinfer/ops/norm.h"
+#include "miniinfer/ops/qkv_to_cache.h"
 #include "miniinfer/ops/rope.h"
 #include "miniinfer/ops/softmax.h"
 #include "miniinfer/ops/take_rows.h"
@@ -19,6 +20,7 @@ void cast(ExecContext& context, const CastArgs& args);
 void embedding(ExecContext& context, const EmbeddingArgs& args);
 void kv_write(ExecContext& context, const KvWriteArgs& args);
 void layer_norm(ExecContext& context, const LayerNormArgs& args);
+void qkv_to_cache(ExecContext& context, const QkvToCacheArgs& args);
 void rms_norm(ExecContext& context, const RmsNormArgs& args);
 void rope(ExecContext& context, const RopeArgs& args);
 void rope_table(ExecContext& context, const RopeTableArgs& args);

@@ -5,6 +5,7 @@
 #include "miniinfer/ops/cast.h"
 #include "miniinfer/ops/embedding.h"
 #include "miniinfer/ops/norm.h"
+#include "miniinfer/ops/qkv_to_cache.h"
 #include "miniinfer/ops/softmax.h"
 #include "miniinfer/ops/take_rows.h"
 #include "miniinfer/ops/transpose.h"
@@ -15,6 +16,7 @@ void activation(ExecContext& context, const ActivationArgs& args);
 void cast(ExecContext& context, const CastArgs& args);
 void embedding(ExecContext& context, const EmbeddingArgs& args);
 void layer_norm(ExecContext& context, const LayerNormArgs& args);
+void qkv_to_cache(ExecContext& context, const QkvToCacheArgs& args);
 void rms_norm(ExecContext& context, const RmsNormArgs& args);
 void softmax(ExecContext& context, const SoftmaxArgs& args);
 void take_rows(ExecContext& context, const TakeRowsArgs& args);

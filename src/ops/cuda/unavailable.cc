@@ -44,6 +44,9 @@ void embedding(ExecContext&, const EmbeddingArgs&) {
 void layer_norm(ExecContext&, const LayerNormArgs&) {
   unavailable("layer_norm");
 }
+void qkv_to_cache(ExecContext&, const QkvToCacheArgs&) {
+  unavailable("qkv_to_cache");
+}
 void rms_norm(ExecContext&, const RmsNormArgs&) {
   unavailable("rms_norm");
 }

@@ -5,6 +5,7 @@
 #include "miniinfer/ops/cast.h"
 #include "miniinfer/ops/embedding.h"
 #include "miniinfer/ops/norm.h"
+#include "miniinfer/ops/qkv_to_cache.h"
 #include "miniinfer/ops/rope.h"
 #include "miniinfer/ops/softmax.h"
 #include "miniinfer/ops/take_rows.h"
@@ -20,6 +21,7 @@ void cast(const CastArgs& args);
 void embedding(const EmbeddingArgs& args);
 void kv_write(const KvWriteArgs& args);
 void layer_norm(const LayerNormArgs& args);
+void qkv_to_cache(const QkvToCacheArgs& args);
 void rms_norm(const RmsNormArgs& args);
 void rope(const RopeArgs& args);
 void rope_table(const RopeTableArgs& args);
