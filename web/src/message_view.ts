@@ -122,7 +122,9 @@ export class MessageView {
       class: "quiet copy",
       "aria-label": "Copy this code",
     });
-    pre.before(copier);
+    const holder = h("div", { class: "code" });
+    pre.replaceWith(holder);
+    holder.append(pre, copier);
   }
 
   private startEdit(): void {

@@ -22,10 +22,13 @@ export function parseMetrics(text: string): Sample[] {
   return samples;
 }
 
-/** The sum over all engines, or null when the server has no such metric. */
+/** The sum over all engines of the first name that the server has; null when it has none. */
 export function total(samples: Sample[], ...names: string[]): number | null {
-  const found = samples.filter((sample) => names.includes(sample.name));
-  return found.length === 0 ? null : found.reduce((sum, sample) => sum + sample.value, 0);
+  for (const name of names) {
+    const found = samples.filter((sample) => sample.name === name);
+    if (found.length > 0) return found.reduce((sum, sample) => sum + sample.value, 0);
+  }
+  return null;
 }
 
 /** The quantile `q` of what a histogram counted between two readings, interpolated as Prometheus does; null for none. */

@@ -132,6 +132,8 @@ vllm:num_requests_waiting{{engine="0",model_name="mock"}} 4
 vllm:kv_cache_usage_perc{{engine="0",model_name="mock"}} 0.5
 vllm:generation_tokens_total{{engine="0",model_name="mock"}} {tokens}
 vllm:prompt_tokens_total{{engine="0",model_name="mock"}} 77
+vllm:prefix_cache_hits{{engine="0",model_name="mock"}} 33
+vllm:prefix_cache_hits_total{{engine="0",model_name="mock"}} 33
 vllm:request_success_total{{engine="0",finished_reason="stop",model_name="mock"}} 5
 vllm:time_to_first_token_seconds_bucket{{engine="0",le="0.01",model_name="mock"}} {tokens // 2}
 vllm:time_to_first_token_seconds_bucket{{engine="0",le="0.02",model_name="mock"}} {tokens}

@@ -318,6 +318,7 @@ def test_the_engine_tab_reads_the_metrics(page):
     rate = float(figure("Tokens generated").inner_text().split()[0])
     assert 800 < rate < 1200
     expect(page.locator(".totals")).to_contain_text("Requests finished 5")
+    expect(page.locator(".totals")).to_contain_text("of them from the cache 33")
     path = page.get_by_role("region", name="Requests running").locator("path.line").get_attribute("d")
     assert path.startswith("M") and "L" in path
 

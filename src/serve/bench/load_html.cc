@@ -15,7 +15,7 @@ constexpr const char* kStyle = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:var(--text);max-width:66rem;margin:1.5rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.15rem .8rem;border-bottom:1px solid var(--line);text-align:right}
-td:first-child,th:first-child{text-align:left}
+th[scope=row]{text-align:left;font-weight:normal}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr));gap:1rem}
 figure{margin:0}figcaption{color:var(--soft)}svg{width:100%}
 svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--line)}
@@ -39,21 +39,21 @@ constexpr Row kRows[] = {
     {"goodput_requests_per_s", "goodput, requests /s"},
     {"goodput_percent", "goodput, % of requests"},
     {"ttft_mean_ms", "time to first token, mean, ms"},
-    {"ttft_p50_ms", "p50"},
-    {"ttft_p90_ms", "p90"},
-    {"ttft_p99_ms", "p99"},
+    {"ttft_p50_ms", "time to first token, p50, ms"},
+    {"ttft_p90_ms", "time to first token, p90, ms"},
+    {"ttft_p99_ms", "time to first token, p99, ms"},
     {"tpot_mean_ms", "time per output token, mean, ms"},
-    {"tpot_p50_ms", "p50"},
-    {"tpot_p90_ms", "p90"},
-    {"tpot_p99_ms", "p99"},
+    {"tpot_p50_ms", "time per output token, p50, ms"},
+    {"tpot_p90_ms", "time per output token, p90, ms"},
+    {"tpot_p99_ms", "time per output token, p99, ms"},
     {"itl_mean_ms", "between tokens, mean, ms"},
-    {"itl_p50_ms", "p50"},
-    {"itl_p90_ms", "p90"},
-    {"itl_p99_ms", "p99"},
+    {"itl_p50_ms", "between tokens, p50, ms"},
+    {"itl_p90_ms", "between tokens, p90, ms"},
+    {"itl_p99_ms", "between tokens, p99, ms"},
     {"e2el_mean_ms", "end to end, mean, ms"},
-    {"e2el_p50_ms", "p50"},
-    {"e2el_p90_ms", "p90"},
-    {"e2el_p99_ms", "p99"},
+    {"e2el_p50_ms", "end to end, p50, ms"},
+    {"e2el_p90_ms", "end to end, p90, ms"},
+    {"e2el_p99_ms", "end to end, p99, ms"},
     {"reject_first_byte_p99_ms", "rejection's first byte, p99, ms"},
     {"launch_delay_p99_ms", "sent after it was due, p99, ms"},
 };
