@@ -225,12 +225,13 @@ void add_throughput(CLI::App& app, Action& action) {
 }
 
 struct OpsFlags {
-  std::string filter, output_json;
+  std::string filter, output_json, device = "cpu";
   int threads = 0;
 };
 
 int ops(const OpsFlags& flags) {
-  ExecContext context = ExecContext::cpu(flags.threads);
+  ExecContext context =
+      flags.device == "cuda" ? ExecContext::cuda() : ExecContext::cpu(flags.threads);
   const bool table = flags.output_json != "-";
   Json results = Json::array();
   run_op_benchmarks(context, flags.filter, [&](const OpBenchResult& result) {
@@ -275,6 +276,9 @@ void add_ops(CLI::App& app, Action& action) {
   app.footer(
       "Examples:\n  miniinfer bench ops\n  miniinfer bench ops --filter 'linear m1 ' --output-json "
       "ops.json");
+  app.add_option("--device", flags->device, "Where to run them")
+      ->check(CLI::IsMember({"cuda", "cpu"}))
+      ->capture_default_str();
   app.add_option("--filter", flags->filter, "Only cases whose operator and name contain this");
   app.add_option("--threads", flags->threads, "CPU threads; default: every CPU")
       ->check(CLI::Range(1, 1024));
@@ -295,6 +299,8 @@ void add_bench(CLI::App& app, Action& action) {
   add_bench_engine(*app.add_subcommand("engine", "What the engine adds to a step of its model"),
                    action);
   add_ops(*app.add_subcommand("ops", "Every operator against the limit of this machine"), action);
+  add_bench_gemm(
+      *app.add_subcommand("gemm", "A model's matrix products on CUDA: finds the fastest"), action);
 }
 
 }  // namespace miniinfer

@@ -17,6 +17,7 @@ void add_tokenize(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_bench_engine(CLI::App& app, Action& action);
 void add_bench_serve(CLI::App& app, Action& action);
+void add_bench_gemm(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);

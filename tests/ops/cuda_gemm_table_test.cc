@@ -31,7 +31,6 @@ GemmKey random_key(Random& random) {
           .in = kFloatDTypes[random.below(3)],
           .out = kFloatDTypes[random.below(3)],
           .bias = random.below(2) == 1,
-          .accumulate = random.below(2) == 1,
           .alignment = 1 << random.below(5)};
 }
 

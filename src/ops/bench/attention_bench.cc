@@ -103,8 +103,9 @@ std::function<void(ExecContext&)> prepare(const KvWriteCase& c, uint64_t seed) {
 
 }  // namespace
 
-OpCases attention_bench_cases() {
+OpCases attention_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   for (const AttentionCase& c : kAttentionCases) {
     const double pairs = c.sequences * visible_pairs(c);
     const int64_t rows = int64_t{c.sequences} * c.rows * c.heads * c.head_dim;
@@ -118,14 +119,15 @@ OpCases attention_bench_cases() {
         .bytes = 2 * bytes_of(rows, DType::kFloat32) +
                  2 * bytes_of(c.sequences * tokens * c.kv_heads * c.head_dim, c.cache),
         .peak = c.cache == DType::kBFloat16 ? ComputePeak::kBFloat16 : ComputePeak::kFloat32,
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   }
   return cases;
 }
 
-OpCases kv_write_bench_cases() {
+OpCases kv_write_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   for (const KvWriteCase& c : kKvWriteCases) {
     const int64_t elements = int64_t{2} * c.tokens * c.kv_heads * c.head_dim;
     cases.push_back({
@@ -134,7 +136,7 @@ OpCases kv_write_bench_cases() {
             fmt::format("tokens{} heads{} d{} {}->{}{}", c.tokens, c.kv_heads, c.head_dim,
                         dtype_name(c.from), dtype_name(c.cache), c.scattered ? " scattered" : ""),
         .bytes = bytes_of(elements, c.from) + bytes_of(elements, c.cache),
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   }
   return cases;

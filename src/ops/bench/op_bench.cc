@@ -2,15 +2,19 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
+#include "ops/bench/device_bench.h"
 #include "ops/bench/machine_peak.h"
+#include "ops/cases/fill.h"
+#include "ops/cuda/kernels.h"
 
 namespace miniinfer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr OpCases (*kTables[])() = {
+constexpr OpCases (*kTables[])(DeviceType) = {
     linear_bench_cases,  attention_bench_cases,   kv_write_bench_cases, norm_bench_cases,
     softmax_bench_cases, elementwise_bench_cases, sampling_bench_cases,
 };
@@ -31,7 +35,7 @@ double seconds_of(const std::function<void(ExecContext&)>& run, ExecContext& con
 }
 
 OpBenchResult run_case(ExecContext& context, PeakMeter& meter, const OpCase& op_case) {
-  const auto run = op_case.prepare(/*seed=*/1);
+  const auto run = op_case.prepare(context, /*seed=*/1);
   seconds_of(run, context, 1);
   const double once = seconds_of(run, context, 3);
   const auto repeats = std::max<int64_t>(1, static_cast<int64_t>(kSecondsPerCase / kSlices / once));
@@ -52,15 +56,32 @@ OpBenchResult run_case(ExecContext& context, PeakMeter& meter, const OpCase& op_
 
 }  // namespace
 
+Tensor bench_tensor(ExecContext& context, const Shape& shape, DType dtype, uint64_t seed,
+                    float scale) {
+  if (context.device().type == DeviceType::kCpu) return random_tensor(shape, dtype, seed, scale);
+  Tensor tensor(shape, dtype, context.device());
+  cuda::fill_random(context, tensor.data<char>(), static_cast<int64_t>(tensor.view().num_bytes()),
+                    dtype, static_cast<uint32_t>(seed));
+  return tensor;
+}
+
 std::vector<OpBenchResult> run_op_benchmarks(
     ExecContext& context, std::string_view filter,
     const std::function<void(const OpBenchResult&)>& progress) {
-  PeakMeter meter(context);
+  const DeviceType device = context.device().type;
+  std::unique_ptr<PeakMeter> cpu_meter;
+  std::unique_ptr<DeviceBench> device_bench;
   std::vector<OpBenchResult> results;
   for (const auto table : kTables) {
-    for (const OpCase& op_case : table()) {
+    for (const OpCase& op_case : table(device)) {
       if ((op_case.op + " " + op_case.name).find(filter) == std::string::npos) continue;
-      results.push_back(run_case(context, meter, op_case));
+      if (device == DeviceType::kCuda) {
+        if (device_bench == nullptr) device_bench = std::make_unique<DeviceBench>(context);
+        results.push_back(device_bench->run(op_case));
+      } else {
+        if (cpu_meter == nullptr) cpu_meter = std::make_unique<PeakMeter>(context);
+        results.push_back(run_case(context, *cpu_meter, op_case));
+      }
       if (progress) progress(results.back());
     }
   }

@@ -23,20 +23,26 @@ struct OpBenchResult {
   std::string limited_by;  // "memory" or "compute"
 };
 
-// Runs every case whose "op name" contains `filter` (empty: all), about half a second each;
-// `progress`, when given, is called with each result as it comes.
+// Runs every case of the context's device whose "op name" contains `filter` (empty: all), about
+// half a second each on a CPU and a tenth on CUDA; `progress`, when given, is called with each
+// result as it comes.
 std::vector<OpBenchResult> run_op_benchmarks(
     ExecContext& context, std::string_view filter = {},
     const std::function<void(const OpBenchResult&)>& progress = {});
 
-// The benchmark rows of each operator, from its case table: one function an operator, in
-// bench/<op>_bench.cc.
-OpCases linear_bench_cases();
-OpCases attention_bench_cases();
-OpCases kv_write_bench_cases();
-OpCases norm_bench_cases();
-OpCases softmax_bench_cases();
-OpCases elementwise_bench_cases();
-OpCases sampling_bench_cases();
+// A tensor of random values on the context's device. On CUDA the values are made there, between
+// 0.25 and 2 in magnitude.
+Tensor bench_tensor(ExecContext& context, const Shape& shape, DType dtype, uint64_t seed,
+                    float scale = 1.0F);
+
+// The benchmark rows of each operator for a kind of device, from its case table: one function an
+// operator, in bench/<op>_bench.cc. Empty where the operator does not run there.
+OpCases linear_bench_cases(DeviceType device);
+OpCases attention_bench_cases(DeviceType device);
+OpCases kv_write_bench_cases(DeviceType device);
+OpCases norm_bench_cases(DeviceType device);
+OpCases softmax_bench_cases(DeviceType device);
+OpCases elementwise_bench_cases(DeviceType device);
+OpCases sampling_bench_cases(DeviceType device);
 
 }  // namespace miniinfer

@@ -49,7 +49,7 @@ void add_norms(OpCases& cases, const char* name, std::span<const NormCase> table
                             c.residual ? " residual" : ""),
         .bytes = bytes_of(elements, c.x) + bytes_of(c.width, c.weight) + bytes_of(elements, c.out) +
                  (c.residual ? 2 * bytes_of(elements, DType::kFloat32) : 0),
-        .prepare = [c, op](uint64_t seed) { return prepare_norm(c, seed, op); },
+        .prepare = [c, op](ExecContext&, uint64_t seed) { return prepare_norm(c, seed, op); },
     });
   }
 }
@@ -113,27 +113,30 @@ const char* kind_name(Activation kind) {
 
 }  // namespace
 
-OpCases norm_bench_cases() {
+OpCases norm_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   add_norms(cases, "rms_norm", kRmsNormCases, &rms_norm);
   add_norms(cases, "layer_norm", kLayerNormCases, &layer_norm);
   return cases;
 }
 
-OpCases softmax_bench_cases() {
+OpCases softmax_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   for (const SoftmaxCase& c : kSoftmaxCases)
     cases.push_back({
         .op = c.log ? "log_softmax" : "softmax",
         .name = fmt::format("{}x{} {}->{}", c.rows, c.width, dtype_name(c.x), dtype_name(c.out)),
         .bytes = bytes_of(c.rows * c.width, c.x) + bytes_of(c.rows * c.width, c.out),
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   return cases;
 }
 
-OpCases elementwise_bench_cases() {
+OpCases elementwise_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   for (const ActivationCase& c : kActivationCases)
     cases.push_back({
         .op = kind_name(c.kind),
@@ -141,7 +144,7 @@ OpCases elementwise_bench_cases() {
                             c.gated ? " gated" : ""),
         .bytes =
             bytes_of(c.rows * c.width, c.x) * (c.gated ? 2 : 1) + bytes_of(c.rows * c.width, c.out),
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   for (const RopeCase& c : kRopeCases)
     cases.push_back({
@@ -150,7 +153,7 @@ OpCases elementwise_bench_cases() {
             fmt::format("tokens{} heads{} d{} {}", c.tokens, c.heads, c.head_dim, dtype_name(c.x)),
         .bytes = 2 * bytes_of(c.tokens * c.heads * c.head_dim, c.x) +
                  bytes_of(c.tokens * c.head_dim, DType::kFloat32),
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   for (const EmbeddingCase& c : kEmbeddingCases)
     cases.push_back({
@@ -158,7 +161,7 @@ OpCases elementwise_bench_cases() {
         .name = fmt::format("tokens{} width{} {}->{}", c.tokens, c.width, dtype_name(c.table),
                             dtype_name(c.out)),
         .bytes = bytes_of(c.tokens * c.width, c.table) + bytes_of(c.tokens * c.width, c.out),
-        .prepare = [c](uint64_t seed) { return prepare(c, seed); },
+        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
     });
   return cases;
 }

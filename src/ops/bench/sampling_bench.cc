@@ -49,18 +49,19 @@ std::function<void(ExecContext&)> prepare(const TokenLogprobsCase& c, uint64_t s
 
 }  // namespace
 
-OpCases sampling_bench_cases() {
+OpCases sampling_bench_cases(DeviceType device) {
   OpCases cases;
+  if (device != DeviceType::kCpu) return cases;
   for (const SampleTokensCase& c : kSampleTokensCases)
     cases.push_back({.op = "sample_tokens",
                      .name = fmt::format("{}x{} {}", c.rows, c.vocab, c.name),
                      .bytes = static_cast<double>(c.rows * c.vocab) * sizeof(float),
-                     .prepare = [c](uint64_t seed) { return prepare(c, seed); }});
+                     .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); }});
   for (const TokenLogprobsCase& c : kTokenLogprobsCases)
     cases.push_back({.op = "token_logprobs",
                      .name = fmt::format("{}x{} top {}", c.rows, c.vocab, c.top),
                      .bytes = static_cast<double>(c.rows * c.vocab) * sizeof(float),
-                     .prepare = [c](uint64_t seed) { return prepare(c, seed); }});
+                     .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); }});
   return cases;
 }
 

@@ -24,7 +24,9 @@ struct OpCase {
   // Allocates and fills the buffers; the closure owns them and runs the operator once. A case that
   // is meant to run from memory rotates over enough copies of its large input that no copy is still
   // cached when its turn comes.
-  std::function<std::function<void(ExecContext&)>(uint64_t seed)> prepare;
+  // On CUDA the harness rotates over several prepared copies itself, and captures the call into a
+  // graph.
+  std::function<std::function<void(ExecContext&)>(ExecContext&, uint64_t seed)> prepare;
 };
 
 using OpCases = std::vector<OpCase>;

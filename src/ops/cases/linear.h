@@ -45,4 +45,45 @@ inline constexpr LinearCase kLinearCases[] = {
     {2048, 2048, 2048, DType::kFloat32, DType::kFloat32, DType::kFloat32, false},
 };
 
+// On a GPU: q/k/v, output, gate/up, down and logits of an 8B-parameter model (hidden 4096,
+// intermediate 14336) for decode steps and prompts, and of a 0.6B-parameter one.
+inline constexpr DType kBf16 = DType::kBFloat16;
+inline constexpr LinearCase kCudaLinearCases[] = {
+    {1, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {1, 4096, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {1, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {1, 4096, 14336, kBf16, kBf16, DType::kFloat32, true},
+    {1, 128256, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {16, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {16, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {32, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {32, 4096, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {32, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {32, 4096, 14336, kBf16, kBf16, DType::kFloat32, true},
+    {32, 128256, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {256, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {256, 4096, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {256, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {256, 4096, 14336, kBf16, kBf16, DType::kFloat32, true},
+    {256, 128256, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {2048, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {2048, 4096, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {2048, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {2048, 4096, 14336, kBf16, kBf16, DType::kFloat32, true},
+    {16384, 6144, 4096, kBf16, kBf16, kBf16, true},
+    {16384, 4096, 4096, kBf16, kBf16, DType::kFloat32, true},
+    {16384, 28672, 4096, kBf16, kBf16, kBf16, true},
+    {16384, 4096, 14336, kBf16, kBf16, DType::kFloat32, true},
+    {1, 4096, 1024, kBf16, kBf16, kBf16, true},
+    {1, 6144, 1024, kBf16, kBf16, kBf16, true},
+    {256, 4096, 1024, kBf16, kBf16, kBf16, true},
+    {256, 6144, 1024, kBf16, kBf16, kBf16, true},
+    {256, 1024, 3072, kBf16, kBf16, DType::kFloat32, true},
+    {256, 151936, 1024, kBf16, kBf16, DType::kFloat32, true},
+    // The other dtypes.
+    {256, 6144, 4096, DType::kFloat16, DType::kFloat16, DType::kFloat16, true},
+    {2048, 4096, 4096, DType::kFloat32, DType::kFloat32, DType::kFloat32, true},
+    {256, 1024, 1024, DType::kFloat32, DType::kBFloat16, DType::kFloat32, true},
+};
+
 }  // namespace miniinfer

@@ -166,7 +166,12 @@ std::vector<LtHeuristic> GemmState::candidates(const Product& product, int align
 bool GemmState::choose(const GemmKey& key, Product& product) const {
   GemmKey bucket = key;
   bucket.m = gemm_bucket(key.m);
-  if (const GemmChoice* choice = table_.find(bucket)) {
+  const GemmChoice* choice = table_.find(bucket);
+  if (choice == nullptr && key.bias) {  // the same product without it is the best guess
+    bucket.bias = false;
+    choice = table_.find(bucket);
+  }
+  if (choice != nullptr) {
     LtAlgo algo;
     std::copy_n(choice->words, 8, algo.data);
     LtHeuristic result{};
@@ -211,7 +216,6 @@ bool GemmState::run(ExecContext& context, const LinearArgs& args) {
                                    .in = args.x.dtype(),
                                    .out = args.out.dtype(),
                                    .bias = bias,
-                                   .accumulate = args.accumulate,
                                    .alignment = alignment},
                           .x_stride = row_stride(args.x),
                           .weight_stride = row_stride(args.weight),

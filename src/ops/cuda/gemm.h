@@ -10,6 +10,7 @@
 #include "miniinfer/context.h"
 #include "miniinfer/ops/linear.h"
 #include "ops/cuda/cublaslt.h"
+#include "ops/cuda/gemm_search.h"
 #include "ops/cuda/gemm_table.h"
 
 namespace miniinfer::cuda {
@@ -17,22 +18,6 @@ namespace miniinfer::cuda {
 // Device memory that products of one context use as scratch, at one address for ever: what NVIDIA
 // advises for Hopper.
 inline constexpr size_t kGemmWorkspaceBytes = size_t{32} << 20;
-
-// A product to choose an algorithm for: out[m, n] (+)= x[m, k] * weight[n, k]^T, 16-byte aligned.
-struct GemmProblem {
-  int64_t m = 0, n = 0, k = 0;
-  DType in = DType::kBFloat16;
-  DType out = DType::kBFloat16;
-  bool accumulate = false;
-};
-
-// What a search found for one problem.
-struct GemmSearch {
-  GemmProblem problem;
-  int candidates = 0;
-  double first_s = 0;   // the library's own first choice
-  double chosen_s = 0;  // the fastest
-};
 
 // The library's handle, the workspace, and the choices of one context.
 class GemmState {
@@ -52,12 +37,10 @@ class GemmState {
   // never allocates device memory, so that it may be captured into a graph.
   bool run(ExecContext& context, const LinearArgs& args);
 
-  // Times the library's candidates for every problem that the table lacks (all with `again`) and
-  // puts the fastest into the table. Takes device memory for the largest problem while it runs and
-  // waits for the device: at warm-up, before memory is given to the cache. Results come in order.
+  // search_products() without saving.
   std::vector<GemmSearch> search(ExecContext& context, std::span<const GemmProblem> problems,
-                                 bool again = false,
-                                 const std::function<void(const GemmSearch&)>& progress = {});
+                                 bool again,
+                                 const std::function<void(const GemmSearch&)>& progress);
 
   // Writes the table to the user's cache; a directory that cannot be written is no error. Returns
   // whether it was written.

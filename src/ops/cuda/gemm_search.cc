@@ -1,4 +1,5 @@
-// Choosing algorithms by measuring them.
+#include "ops/cuda/gemm_search.h"
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -17,6 +18,7 @@ constexpr int64_t kColdBytes = int64_t{256} << 20;
 constexpr double kTrialSeconds = 300e-6;
 constexpr int kMaxRepeats = 20;
 constexpr int kRounds = 5;
+constexpr int64_t kMaxLogitRows = 1024;
 
 int64_t bytes_of(int64_t count, DType dtype) {
   return count * static_cast<int64_t>(dtype_size(dtype));
@@ -50,10 +52,9 @@ struct Trial {
 }  // namespace
 
 GemmSearch GemmState::search_one(ExecContext& context, const GemmProblem& problem, Search& memory) {
-  const auto& [m, n, k, in, out, accumulate] = problem;
+  const auto& [m, n, k, in, out] = problem;
   const Stream& stream = context.cuda_state().stream();
-  const GemmKey key = {
-      .m = m, .n = n, .k = k, .in = in, .out = out, .accumulate = accumulate, .alignment = 16};
+  const GemmKey key = {.m = m, .n = n, .k = k, .in = in, .out = out, .alignment = 16};
   const Product product =
       make_product({.gemm = key, .x_stride = k, .weight_stride = k, .out_stride = n});
   GemmSearch result{.problem = problem};
@@ -67,8 +68,7 @@ GemmSearch GemmState::search_one(ExecContext& context, const GemmProblem& proble
   const int64_t weight_bytes = round_up(bytes_of(n * k, in));
   const int64_t copies = static_cast<int64_t>(memory.weights.view().num_bytes()) / weight_bytes;
   LinearArgs args{.x = {memory.x.data<char>(), {m, k}, in, device},
-                  .out = {memory.out.data<char>(), {m, n}, out, device},
-                  .accumulate = accumulate};
+                  .out = {memory.out.data<char>(), {m, n}, out, device}};
   int64_t copy = 0;
   const auto seconds = [&](const LtAlgo& algo, int repeats) {
     memory.begin.record(stream);
@@ -113,6 +113,24 @@ GemmSearch GemmState::search_one(ExecContext& context, const GemmProblem& proble
   return result;
 }
 
+std::vector<GemmProblem> layer_problems(const LayerSizes& sizes, std::span<const int64_t> rows) {
+  std::vector<GemmProblem> problems;
+  const auto add = [&](int64_t m, int64_t n, int64_t k, DType out) {
+    const GemmProblem problem{.m = m, .n = n, .k = k, .in = sizes.dtype, .out = out};
+    if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
+  };
+  for (const int64_t any : rows) {
+    const int64_t m = gemm_bucket(any);
+    add(m, sizes.q + 2 * sizes.kv, sizes.hidden, sizes.dtype);
+    add(m, sizes.hidden, sizes.q, DType::kFloat32);
+    add(m, 2 * sizes.intermediate, sizes.hidden, sizes.dtype);
+    add(m, sizes.hidden, sizes.intermediate, DType::kFloat32);
+    // Logits are asked for where a sequence ends, of at most as many rows as sequences.
+    if (m <= kMaxLogitRows) add(m, sizes.vocab, sizes.hidden, DType::kFloat32);
+  }
+  return problems;
+}
+
 std::vector<GemmSearch> GemmState::search(ExecContext& context,
                                           std::span<const GemmProblem> problems, bool again,
                                           const std::function<void(const GemmSearch&)>& progress) {
@@ -123,8 +141,7 @@ std::vector<GemmSearch> GemmState::search(ExecContext& context,
                          .n = problem.n,
                          .k = problem.k,
                          .in = problem.in,
-                         .out = problem.out,
-                         .accumulate = problem.accumulate};
+                         .out = problem.out};
     if (!again && table_.find(key) != nullptr) continue;
     missing.push_back(problem);
     x_bytes = std::max(x_bytes, bytes_of(problem.m * problem.k, problem.in));
@@ -149,6 +166,15 @@ std::vector<GemmSearch> GemmState::search(ExecContext& context,
     if (progress) progress(results.back());
   }
   products_.clear();  // they may hold what was chosen before
+  return results;
+}
+
+std::vector<GemmSearch> search_products(ExecContext& context, std::span<const GemmProblem> problems,
+                                        bool again,
+                                        const std::function<void(const GemmSearch&)>& progress) {
+  GemmState& gemm = GemmState::of(context);
+  auto results = gemm.search(context, problems, again, progress);
+  if (!results.empty()) gemm.save();
   return results;
 }
 

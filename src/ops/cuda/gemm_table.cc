@@ -37,14 +37,12 @@ bool parse_dtype(std::string_view& line, DType& dtype) {
 }
 
 bool parse_line(std::string_view line, GemmKey& key, GemmChoice& choice) {
-  int bias = 0, accumulate = 0;
+  int bias = 0;
   if (!parse(line, key.m) || !parse(line, key.n) || !parse(line, key.k) ||
       !parse_dtype(line, key.in) || !parse_dtype(line, key.out) || !parse(line, bias) ||
-      !parse(line, accumulate) || !parse(line, key.alignment) ||
-      !parse(line, choice.workspace_bytes))
+      !parse(line, key.alignment) || !parse(line, choice.workspace_bytes))
     return false;
   key.bias = bias != 0;
-  key.accumulate = accumulate != 0;
   for (uint64_t& word : choice.words)
     if (!parse(line, word, 16)) return false;
   return next_word(line).empty();
@@ -61,10 +59,9 @@ std::string_view next_line(std::string_view& text) {
 
 size_t GemmKeyHash::operator()(const GemmKey& key) const {
   uint64_t hash = 0;
-  for (const int64_t part :
-       {key.m, key.n, key.k,
-        int64_t{key.alignment} << 24 | static_cast<int64_t>(key.in) << 16 |
-            static_cast<int64_t>(key.out) << 8 | (key.bias ? 2 : 0) | (key.accumulate ? 1 : 0)})
+  for (const int64_t part : {key.m, key.n, key.k,
+                             int64_t{key.alignment} << 24 | static_cast<int64_t>(key.in) << 16 |
+                                 static_cast<int64_t>(key.out) << 8 | (key.bias ? 1 : 0)})
     hash = (hash ^ static_cast<uint64_t>(part)) * 0x9e3779b97f4a7c15 ^ hash >> 29;
   return hash;
 }
@@ -98,9 +95,9 @@ size_t GemmTable::merge(std::string_view text) {
 std::string GemmTable::to_text() const {
   std::vector<std::string> lines;
   for (const auto& [key, choice] : choices_) {
-    std::string line = fmt::format("{} {} {} {} {} {:d} {:d} {} {}", key.m, key.n, key.k,
-                                   dtype_name(key.in), dtype_name(key.out), key.bias,
-                                   key.accumulate, key.alignment, choice.workspace_bytes);
+    std::string line =
+        fmt::format("{} {} {} {} {} {:d} {} {}", key.m, key.n, key.k, dtype_name(key.in),
+                    dtype_name(key.out), key.bias, key.alignment, choice.workspace_bytes);
     for (const uint64_t word : choice.words) line += fmt::format(" {:x}", word);
     lines.push_back(std::move(line));
   }

@@ -14,15 +14,15 @@
 
 namespace miniinfer::cuda {
 
-// What a choice depends on. x and weight have one dtype.
+// What a choice depends on. x and weight have one dtype; whether a product adds to its output is
+// not told to the library's heuristics either.
 struct GemmKey {
   int64_t m = 0;  // a bucket: gemm_bucket(rows)
   int64_t n = 0;
   int64_t k = 0;
   DType in = DType::kBFloat16;
   DType out = DType::kBFloat16;
-  bool bias = false;  // added by the product itself
-  bool accumulate = false;
+  bool bias = false;   // added by the product itself
   int alignment = 16;  // bytes that divide every address and row stride: 16, 8, 4 or 2
   bool operator==(const GemmKey&) const = default;
 };

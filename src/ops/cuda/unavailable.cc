@@ -1,5 +1,6 @@
 // Stands for this folder in a build without CUDA. Nobody gets here: ExecContext::cuda() refuses.
 #include "base/check.h"
+#include "ops/cuda/gemm_search.h"
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/row_kernels.h"
 
@@ -23,6 +24,14 @@ void add_bias(ExecContext&, const TensorView&, const ConstTensorView&) {
 }
 void fill_random(ExecContext&, void*, int64_t, DType, uint32_t) {
   unavailable("fill");
+}
+
+std::vector<GemmProblem> layer_problems(const LayerSizes&, std::span<const int64_t>) {
+  unavailable("linear");
+}
+std::vector<GemmSearch> search_products(ExecContext&, std::span<const GemmProblem>, bool,
+                                        const std::function<void(const GemmSearch&)>&) {
+  unavailable("linear");
 }
 
 void read_all(ExecContext&, const float*, int64_t, float*) {

@@ -1,0 +1,49 @@
+#pragma once
+
+// Choosing the matrix library's algorithms by measuring them, at warm-up.
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "miniinfer/context.h"
+#include "miniinfer/tensor.h"
+
+namespace miniinfer::cuda {
+
+// A product to choose an algorithm for: out[m, n] = x[m, k] * weight[n, k]^T, 16-byte aligned.
+struct GemmProblem {
+  int64_t m = 0, n = 0, k = 0;
+  DType in = DType::kBFloat16;
+  DType out = DType::kBFloat16;
+  bool operator==(const GemmProblem&) const = default;
+};
+
+// The widths of a dense model's layer, with q/k/v and gate/up each projected as one.
+struct LayerSizes {
+  int64_t hidden = 0, q = 0, kv = 0, intermediate = 0, vocab = 0;
+  DType dtype = DType::kBFloat16;
+};
+
+// The products of a step of each of these numbers of rows, raised to their buckets: projections in
+// the activation's dtype, those that the residual takes and the logits in float32.
+std::vector<GemmProblem> layer_problems(const LayerSizes& sizes, std::span<const int64_t> rows);
+
+// What a search found for one problem.
+struct GemmSearch {
+  GemmProblem problem;
+  int candidates = 0;
+  double first_s = 0;   // the library's own first choice
+  double chosen_s = 0;  // the fastest
+};
+
+// Times the library's candidates for every problem that the table lacks (for all with `again`),
+// puts the fastest into the context's table, and writes the table to the user's cache. Takes device
+// memory for the largest problem while it runs and waits for the device: before memory is given to
+// the KV cache, never during a capture. Results come in order. Throws Error resource_exhausted,
+// unsupported without cuBLASLt.
+std::vector<GemmSearch> search_products(
+    ExecContext& context, std::span<const GemmProblem> problems, bool again = false,
+    const std::function<void(const GemmSearch&)>& progress = {});
+
+}  // namespace miniinfer::cuda

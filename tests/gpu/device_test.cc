@@ -1,0 +1,107 @@
+#include <cstring>
+#include <vector>
+
+#include "gpu_test.h"
+#include "ops/cuda/kernels.h"
+#include "support/temp_dir.h"
+
+namespace miniinfer {
+namespace {
+
+class DeviceFloor : public GpuTest {};
+
+TEST_F(DeviceFloor, BytesSurviveTheRoundTrip) {
+  for (const int64_t count : {1, 255, 4097, 1 << 20}) {
+    Tensor host({count}, DType::kUInt8);
+    for (int64_t i = 0; i < count; ++i)
+      host.data<uint8_t>()[i] = static_cast<uint8_t>(random_.below(256));
+    const Tensor back = to_host(context(), to_device(context(), host));
+    EXPECT_EQ(std::memcmp(host.data<char>(), back.data<char>(), static_cast<size_t>(count)), 0);
+  }
+}
+
+TEST_F(DeviceFloor, TooLargeARequestNamesItsBytesAndLeavesTheDeviceUsable) {
+  expect_error(ErrorCode::kResourceExhausted, "1125899906842624 bytes on cuda:0",
+               [&] { Tensor tensor({int64_t{1} << 50}, DType::kUInt8, context().device()); });
+  context().synchronize();
+  const cuda::MemoryInfo info = cuda::memory_info(0);
+  EXPECT_GT(info.free, 0U);
+  EXPECT_LE(info.free, info.total);
+}
+
+TEST_F(DeviceFloor, TheWorkspaceLiesOnTheDeviceAndRepeatsItsAddresses) {
+  Workspace& workspace = context().workspace();
+  const auto requests = [&] {
+    Workspace::Scope scope(workspace);
+    return std::vector<void*>{workspace.allocate(100), workspace.allocate(70000)};
+  };
+  const auto first = requests();
+  EXPECT_EQ(requests(), first);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(first[0]) % 256, 0U);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(first[1]) % 256, 0U);
+}
+
+TEST_F(DeviceFloor, EventsOrderStreamsAndTime) {
+  const cuda::Stream& stream = context().cuda_state().stream();
+  const cuda::Stream other;
+  const Tensor from = random_tensor({1 << 22}, DType::kFloat32, seed_);
+  const Tensor a = to_device(context(), from);
+  const Tensor b({1 << 22}, DType::kFloat32, context().device());
+  cuda::Event begin(true), end(true);
+  begin.record(stream);
+  cuda::copy_all(context(), b.data<char>(), a.data<char>(), 1 << 24);
+  end.record(stream);
+  end.wait_on(other);
+  other.synchronize();
+  EXPECT_TRUE(end.done());
+  EXPECT_GT(end.milliseconds_since(begin), 0);
+  const Tensor back = to_host(context(), b);
+  EXPECT_EQ(std::memcmp(from.data<char>(), back.data<char>(), 1 << 24), 0);
+}
+
+TEST_F(DeviceFloor, AGraphRunsWhatWasCapturedOnWhatMemoryHoldsThen) {
+  const cuda::Stream& stream = context().cuda_state().stream();
+  cuda::PinnedBuffer staging(1 << 12);
+  const Tensor a({1 << 12}, DType::kUInt8, context().device());
+  const Tensor b({1 << 12}, DType::kUInt8, context().device());
+  const auto body = [&] {
+    cuda::copy_bytes(context().cuda_state(), a.data<char>(), staging.data<char>(), 1 << 12);
+    cuda::copy_all(context(), b.data<char>(), a.data<char>(), 1 << 12);
+  };
+  body();  // loads the kernel
+  context().synchronize();
+  const cuda::Graph graph(stream, body);
+  for (int round = 0; round < 3; ++round) {
+    std::memset(staging.data<char>(), 17 + round, 1 << 12);
+    graph.launch(stream);
+    const Tensor back = to_host(context(), b);
+    EXPECT_EQ(std::memcmp(staging.data<char>(), back.data<char>(), 1 << 12), 0);
+  }
+}
+
+TEST_F(DeviceFloor, AnExceptionEndsACaptureAndTheStreamWorksOn) {
+  const cuda::Stream& stream = context().cuda_state().stream();
+  expect_error(ErrorCode::kInvalidArgument, "from the body", [&] {
+    cuda::Graph graph(stream, [] { throw Error(ErrorCode::kInvalidArgument, "from the body"); });
+  });
+  // What cannot be captured is an error, not a hang.
+  EXPECT_THROW(cuda::Graph(stream, [&] { context().synchronize(); }), Error);
+  const Tensor host = random_tensor({100}, DType::kFloat32, seed_);
+  const Tensor back = to_host(context(), to_device(context(), host));
+  EXPECT_EQ(std::memcmp(host.data<char>(), back.data<char>(), 400), 0);
+}
+
+TEST_F(DeviceFloor, ReadsSumWhatIsThere) {
+  const Tensor host = random_tensor({100'000}, DType::kFloat32, seed_);
+  const Tensor device = to_device(context(), host);
+  Tensor zero({1}, DType::kFloat32);
+  zero.data<float>()[0] = 0;
+  const Tensor out = to_device(context(), zero);
+  cuda::read_all(context(), device.data<float>(), 100'000, out.data<float>());
+  double sum = 0;
+  for (int i = 0; i < 100'000; ++i) sum += host.data<float>()[i];
+  EXPECT_NEAR(to_host(context(), out).data<float>()[0], sum, 0.05);
+}
+
+}  // namespace
+}  // namespace miniinfer
