@@ -89,6 +89,9 @@ class ExecContext {
   cuda::DeviceState& cuda_state() const;
   int num_threads() const;  // the caller counted
   Workspace& workspace() const { return *workspace_; }
+  // A context of one thread, for the i-th of the parts, at most num_threads(), that a layer is cut
+  // into when each thread calls the operators itself. Its workspace holds a megabyte.
+  ExecContext& part(int i) { return parts_[static_cast<size_t>(i)]; }
 
  private:
   ExecContext(Device device, int num_threads);
@@ -96,6 +99,7 @@ class ExecContext {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<cuda::DeviceState> cuda_;
   std::unique_ptr<Workspace> workspace_;
+  std::vector<ExecContext> parts_;  // none in a context of one thread
 };
 
 // Copies a contiguous tensor to one of the same shape and dtype, from and to any device, in order

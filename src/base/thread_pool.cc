@@ -20,6 +20,10 @@ namespace {
 // stretches between two regions of a step, shorter than anyone would notice as idle burn.
 constexpr int kSpins = 4000;
 
+constexpr int64_t kLearnNs = 8, kMaxNs = 3000;
+
+constexpr uint32_t kOpen = 1U << 15, kEntered = kOpen - 1, kNumber = ~(kOpen | kEntered);
+
 inline void cpu_pause() {
 #if defined(__x86_64__)
   _mm_pause();
@@ -34,25 +38,33 @@ ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) {
   MI_CHECK(num_threads >= 1 && num_threads <= 1024, "{} threads", num_threads);
   threads_.reserve(num_threads - 1);
   for (int worker = 1; worker < num_threads; ++worker)
-    threads_.emplace_back([this, worker] { worker_loop(worker); });
+    threads_.emplace_back([this] { worker_loop(); });
 }
 
 ThreadPool::~ThreadPool() {
   stop_.store(true, std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_seq_cst);
-  epoch_.notify_all();
+  region_.store(((region_.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen) | kOpen,
+                std::memory_order_seq_cst);
+  region_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadPool::run_erased(Body body, void* argument) {
+void ThreadPool::run_erased(Body body, void* argument, int parts, Cut cut) {
+  MI_CHECK(parts <= num_threads_);
   if (num_threads_ == 1) return body(argument, 0);
   body_ = body;
   argument_ = argument;
-  pending_.store(static_cast<uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) != 0) epoch_.notify_all();
+  left_.store(0, std::memory_order_relaxed);
+  const uint32_t number = (region_.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen;
+  region_.store(number | kOpen, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) region_.notify_all();
   body(argument, 0);
-  for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
+  const uint32_t entered = region_.fetch_and(~kOpen, std::memory_order_acq_rel) & kEntered;
+  for (int part = static_cast<int>(entered) + 1; part < parts; ++part) body(argument, part);
+  const bool others_late = left_.load(std::memory_order_acquire) != entered;
+  if (cut == Cut::kByHandoff)
+    learn_handoff(others_late || entered + 1 < static_cast<uint32_t>(parts));
+  for (int spins = 0; left_.load(std::memory_order_acquire) != entered; ++spins) {
     if (spins < kSpins) {
       cpu_pause();
     } else {
@@ -61,21 +73,42 @@ void ThreadPool::run_erased(Body body, void* argument) {
   }
 }
 
-void ThreadPool::worker_loop(int worker) {
+void ThreadPool::learn_handoff(bool others_late) {
+  // Small steps both ways settle where each waits for the other half of the time, within some ten
+  // steps of a model after the cores have moved.
+  handoff_ns_ = std::clamp<int64_t>(handoff_ns_ + (others_late ? kLearnNs : -kLearnNs), 0, kMaxNs);
+}
+
+// Returns the region's word once one is open whose number is not `seen`.
+uint32_t ThreadPool::wait_for_region(uint32_t seen) {
+  const auto is_new = [&](uint32_t region) {
+    return (region & kOpen) != 0 && (region & kNumber) != seen;
+  };
+  for (;;) {
+    uint32_t region = region_.load(std::memory_order_acquire);
+    for (int spins = 0; spins < kSpins && !is_new(region); ++spins) {
+      cpu_pause();
+      region = region_.load(std::memory_order_acquire);
+    }
+    if (is_new(region)) return region;
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    region = region_.load(std::memory_order_seq_cst);
+    if (!is_new(region)) region_.wait(region, std::memory_order_seq_cst);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void ThreadPool::worker_loop() {
   uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; spins < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++spins)
-      cpu_pause();
-    if (epoch_.load(std::memory_order_acquire) == seen) {
-      sleepers_.fetch_add(1, std::memory_order_seq_cst);
-      epoch_.wait(seen, std::memory_order_seq_cst);
-      sleepers_.fetch_sub(1, std::memory_order_relaxed);
-      if (epoch_.load(std::memory_order_acquire) == seen) continue;
-    }
-    ++seen;  // regions cannot be missed: the next one opens only after this worker reported
+    uint32_t region = wait_for_region(seen);
     if (stop_.load(std::memory_order_relaxed)) return;
-    body_(argument_, worker);
-    pending_.fetch_sub(1, std::memory_order_release);
+    // The number is compared by equality alone, so its wrapping around costs a worker one region
+    // at worst.
+    if (!region_.compare_exchange_strong(region, region + 1, std::memory_order_acq_rel)) continue;
+    seen = region & kNumber;
+    body_(argument_, static_cast<int>(region & kEntered) + 1);
+    left_.fetch_add(1, std::memory_order_release);
   }
 }
 

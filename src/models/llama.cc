@@ -127,6 +127,8 @@ class LlamaModel : public Model {
   void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
                TensorView logits) const override {
     const Workspace::Scope scope(context.workspace());
+    if (const int parts = parts_of_step(context, batch); parts > 1)
+      return forward_in_parts(context, batch, cache, logits, parts);
     const int64_t tokens = batch.num_tokens();
     // The sum of all blocks stays float32; only what enters a GEMM is rounded.
     TensorView residual = scratch(context, {tokens, config_.hidden_size}, DType::kFloat32);
@@ -197,16 +199,82 @@ class LlamaModel : public Model {
               weights_.where(), name, config_.architecture);
   }
 
-  AttentionStep plan_step(ExecContext& context, const ForwardBatch& batch, KvCache& cache) const {
+  // In how many parts the threads take each layer. Where a layer is a few microseconds of work,
+  // handing its data from core to core after every operator costs more than the second core brings;
+  // so each thread runs whole chains of operators on its share of the heads and columns.
+  int parts_of_step(const ExecContext& context, const ForwardBatch& batch) const {
+    constexpr int64_t kMaxTokens = 4, kMaxLayerElements = 2 << 20;
+    const int64_t heads = 2 * (config_.num_heads + config_.num_kv_heads);
+    const int64_t elements = config_.hidden_size *
+                             (heads * attention_.padded_head_dim() + 3 * config_.intermediate_size);
+    if (batch.num_tokens() > kMaxTokens || elements > kMaxLayerElements ||
+        static_cast<int64_t>(batch.logit_rows.size()) != batch.num_tokens())
+      return 1;
+    int parts = std::min(context.num_threads(), config_.num_kv_heads);
+    while (config_.num_kv_heads % parts != 0) --parts;
+    return parts;
+  }
+
+  // forward() for steps whose every token's logits are wanted, with the same result bit for bit.
+  void forward_in_parts(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
+                        TensorView logits, int parts) const {
+    const int64_t tokens = batch.num_tokens(), hidden_size = config_.hidden_size;
+    const TensorView residual = scratch(context, {tokens, hidden_size}, DType::kFloat32);
+    const TensorView attended = scratch(
+        context, {tokens, int64_t{config_.num_heads} * attention_.padded_head_dim()}, dtype_);
+    const TensorView inner = scratch(context, {tokens, config_.intermediate_size}, dtype_);
+    embedding(context, {.ids = view_of(batch.token_ids), .table = embeddings_, .out = residual});
+    const AttentionStep step = plan_step(context, batch, cache, parts);
+
+    const auto normed = [&](ExecContext& own, const RmsNorm& norm) {
+      const TensorView hidden = scratch(own, {tokens, hidden_size}, dtype_);
+      norm.forward(own, residual, hidden);
+      return hidden;
+    };
+    using Cut = ThreadPool::Cut;
+    const auto weight_size = static_cast<int64_t>(dtype_size(lm_head_.weight().dtype()));
+    const auto for_each_share = [&](int64_t row_elements, int64_t n, auto&& fn) {
+      const RowShares shares(context.pool(), n, row_elements * weight_size, parts);
+      for_each_part(context, parts, Cut::kByHandoff, [&](ExecContext& own, int part) {
+        const Workspace::Scope scope(own.workspace());
+        const RowRange range = shares.of(part);
+        if (range.begin < range.end) fn(own, range);
+      });
+    };
+    for (int i = 0; i < config_.num_layers; ++i) {
+      const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
+      const AttentionPlan& plan = cache.plan(plan_of_layer_[static_cast<size_t>(i)]);
+      for_each_part(context, parts, Cut::kEven, [&](ExecContext& own, int part) {
+        const Workspace::Scope scope(own.workspace());
+        layer.attention.attend(own, normed(own, layer.input_norm), step, plan, cache.layer(i),
+                               attended, part * step.problem.num_kv_heads);
+      });
+      for_each_share(attended.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
+        layer.attention.project(own, attended, residual, range);
+      });
+      for_each_share(2 * hidden_size, config_.intermediate_size,
+                     [&](ExecContext& own, RowRange range) {
+                       layer.mlp.gate(own, normed(own, layer.mlp_norm), inner, range);
+                     });
+      for_each_share(inner.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
+        layer.mlp.down(own, inner, residual, range);
+      });
+    }
+    lm_head_.forward(context, normed(context, final_norm_), logits);
+    weights_.require_intact();
+  }
+
+  AttentionStep plan_step(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
+                          int parts = 1) const {
     const AttentionProblem problem = {.query_starts = batch.query_starts,
                                       .context_lens = batch.context_lens,
                                       .block_tables = batch.block_tables,
                                       .block_table_stride = batch.block_table_stride,
-                                      .num_heads = config_.num_heads,
-                                      .num_kv_heads = config_.num_kv_heads,
+                                      .num_heads = config_.num_heads / parts,
+                                      .num_kv_heads = config_.num_kv_heads / parts,
                                       .head_dim = attention_.padded_head_dim(),
                                       .block_size = cache.spec().block_size,
-                                      .num_threads = context.num_threads()};
+                                      .num_threads = parts > 1 ? 1 : context.num_threads()};
     for (size_t i = 0; i < windows_.size(); ++i)
       plan_attention(problem, windows_[i], cache.plan(i));
     return {problem, view_of(batch.slot_mapping), rotary_.tables(context, batch)};

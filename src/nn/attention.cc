@@ -10,15 +10,23 @@
 namespace miniinfer {
 namespace {
 
-// Columns [begin, begin + count) of a [T, width] tensor.
-TensorView columns(const TensorView& x, int64_t begin, int64_t count) {
-  uint8_t* data = x.data<uint8_t>() + begin * static_cast<int64_t>(dtype_size(x.dtype()));
-  return {data, {x.dim(0), count}, {x.stride(0), 1}, x.dtype()};
-}
-
 // [T, heads * head_dim], rows of any stride, as [T, heads, head_dim].
 TensorView by_heads(const TensorView& x, int64_t heads, int64_t head_dim) {
   return {x.raw(), {x.dim(0), heads, head_dim}, {x.stride(0), head_dim, 1}, x.dtype()};
+}
+
+// The KV heads [first, first + count) of a cache.
+PagedKvCache heads_of(const PagedKvCache& cache, int64_t first, int64_t count) {
+  const auto cut = [&](const TensorView& x) {
+    uint8_t* data =
+        x.data<uint8_t>() + first * x.stride(1) * static_cast<int64_t>(dtype_size(x.dtype()));
+    return TensorView(data, {x.dim(0), count, x.dim(2)}, {x.stride(0), x.stride(1), x.stride(2)},
+                      x.dtype(), x.device());
+  };
+  PagedKvCache result = cache;
+  result.keys = cut(cache.keys);
+  result.values = cut(cache.values);
+  return result;
 }
 
 // PREFIX.weight [heads * head_dim, in], each head padded.
@@ -58,17 +66,22 @@ Attention::Attention(WeightLoader& loader, const std::string& prefix, const Atte
 }
 
 void Attention::attend(ExecContext& context, const ConstTensorView& x, const AttentionStep& step,
-                       const AttentionPlan& plan, const PagedKvCache& cache,
-                       const TensorView& out) const {
+                       const AttentionPlan& plan, const PagedKvCache& cache, const TensorView& out,
+                       int first_kv_head) const {
   const Workspace::Scope scope(context.workspace());
-  const int64_t tokens = x.dim(0), heads = config_.num_heads, kv_heads = config_.num_kv_heads,
-                dim = config_.padded_head_dim();
+  const int64_t tokens = x.dim(0), heads = step.problem.num_heads,
+                kv_heads = step.problem.num_kv_heads, dim = config_.padded_head_dim();
+  const int64_t kv_begin = first_kv_head * dim, kv_end = kv_begin + kv_heads * dim,
+                q_begin = kv_begin * heads / kv_heads;
   // q and k lie side by side so that one call rotates both. They stay float32 until attention and
   // cache round them, once.
   const TensorView qk = scratch(context, {tokens, (heads + kv_heads) * dim}, DType::kFloat32);
   const TensorView v = scratch(context, {tokens, kv_heads * dim}, x.dtype());
   const TensorView q = columns(qk, 0, heads * dim), k = columns(qk, heads * dim, kv_heads * dim);
-  linear(context, std::array{q_.args(x, q), k_.args(x, k), v_.args(x, v)});
+  linear(context,
+         std::array{q_.rows(q_begin, q_begin + heads * dim).args(x, q),
+                    k_.rows(kv_begin, kv_end).args(x, k), v_.rows(kv_begin, kv_end).args(x, v)});
+  const PagedKvCache own_cache = heads_of(cache, first_kv_head, kv_heads);
   const TensorView q_heads = by_heads(q, heads, dim), k_heads = by_heads(k, kv_heads, dim);
   if (config_.qk_norm) {
     const auto without_padding = [&](const TensorView& x) {
@@ -84,19 +97,26 @@ void Attention::attend(ExecContext& context, const ConstTensorView& x, const Att
   kv_write(context, {.k = k_heads,
                      .v = by_heads(v, kv_heads, dim),
                      .slot_mapping = step.slot_mapping,
-                     .cache = cache});
+                     .cache = own_cache});
   attention(context, {.q = q_heads,
-                      .cache = cache,
+                      .cache = own_cache,
                       .problem = step.problem,
                       .plan = &plan,
                       .sliding_window = config_.sliding_window,
                       .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
-                      .out = by_heads(out, heads, dim)});
+                      .out = by_heads(columns(out, q_begin, heads * dim), heads, dim)});
 }
 
 void Attention::project(ExecContext& context, const ConstTensorView& attended,
                         const TensorView& residual) const {
   o_.forward(context, attended, residual, /*accumulate=*/true);
+}
+
+void Attention::project(ExecContext& context, const ConstTensorView& attended,
+                        const TensorView& residual, RowRange range) const {
+  o_.rows(range.begin, range.end)
+      .forward(context, attended, columns(residual, range.begin, range.end - range.begin),
+               /*accumulate=*/true);
 }
 
 size_t Attention::workspace_bytes(int64_t max_tokens, int64_t max_sequences,

@@ -5,6 +5,7 @@
 #include "miniinfer/ops/attention.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "nn/parts.h"
 #include "nn/rotary.h"
 
 namespace miniinfer {
@@ -40,12 +41,17 @@ class Attention {
 
   // Caches the keys and values of x [T, hidden] and writes each token's attention to out [T,
   // num_heads * padded_head_dim]. `plan` was made for the step's problem and this layer's window.
+  // A problem of fewer heads computes those from the KV head `first_kv_head` on.
   void attend(ExecContext& context, const ConstTensorView& x, const AttentionStep& step,
-              const AttentionPlan& plan, const PagedKvCache& cache, const TensorView& out) const;
+              const AttentionPlan& plan, const PagedKvCache& cache, const TensorView& out,
+              int first_kv_head = 0) const;
 
   // residual [rows, hidden] float32 += o_proj(attended [rows, num_heads * padded_head_dim]).
   void project(ExecContext& context, const ConstTensorView& attended,
                const TensorView& residual) const;
+  // The same for the columns in `range` of the residual.
+  void project(ExecContext& context, const ConstTensorView& attended, const TensorView& residual,
+               RowRange range) const;
 
   static size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
                                 const AttentionConfig& config, DType dtype, int num_threads);

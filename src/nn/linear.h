@@ -23,6 +23,10 @@ class Linear {
   LinearArgs args(const ConstTensorView& x, const TensorView& out, bool accumulate = false) const {
     return {.x = x, .weight = weight_, .bias = bias_, .out = out, .accumulate = accumulate};
   }
+  // The rows [begin, end) of the weight and of the bias alone.
+  Linear rows(int64_t begin, int64_t end) const {
+    return Linear(weight_.rows(begin, end), bias_.defined() ? bias_.rows(begin, end) : bias_);
+  }
   void forward(ExecContext& context, const ConstTensorView& x, const TensorView& out,
                bool accumulate = false) const {
     linear(context, args(x, out, accumulate));

@@ -18,12 +18,27 @@ Mlp::Mlp(WeightLoader& loader, const std::string& prefix, int64_t hidden_size,
 void Mlp::forward(ExecContext& context, const ConstTensorView& x,
                   const TensorView& residual) const {
   const Workspace::Scope scope(context.workspace());
-  const Shape shape = {x.dim(0), intermediate_size_};
-  const TensorView gate = scratch(context, shape, x.dtype()),
-                   up = scratch(context, shape, x.dtype());
-  linear(context, std::array{gate_.args(x, gate), up_.args(x, up)});
+  const TensorView inner = scratch(context, {x.dim(0), intermediate_size_}, x.dtype());
+  gate(context, x, inner, {0, intermediate_size_});
+  down_.forward(context, inner, residual, /*accumulate=*/true);
+}
+
+void Mlp::gate(ExecContext& context, const ConstTensorView& x, const TensorView& inner,
+               RowRange range) const {
+  const Workspace::Scope scope(context.workspace());
+  const int64_t width = range.end - range.begin;
+  const TensorView gate = columns(inner, range.begin, width);
+  const TensorView up = scratch(context, {x.dim(0), width}, x.dtype());
+  linear(context, std::array{gate_.rows(range.begin, range.end).args(x, gate),
+                             up_.rows(range.begin, range.end).args(x, up)});
   activation(context, {.x = gate, .other = up, .kind = activation_, .out = gate});
-  down_.forward(context, gate, residual, /*accumulate=*/true);
+}
+
+void Mlp::down(ExecContext& context, const ConstTensorView& inner, const TensorView& residual,
+               RowRange range) const {
+  down_.rows(range.begin, range.end)
+      .forward(context, inner, columns(residual, range.begin, range.end - range.begin),
+               /*accumulate=*/true);
 }
 
 size_t Mlp::workspace_bytes(int64_t max_tokens, int64_t hidden_size, int64_t intermediate_size,

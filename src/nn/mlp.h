@@ -4,6 +4,7 @@
 
 #include "miniinfer/ops/activation.h"
 #include "nn/linear.h"
+#include "nn/parts.h"
 
 namespace miniinfer {
 
@@ -15,6 +16,13 @@ class Mlp {
 
   // residual [T, hidden] float32 += mlp(x [T, hidden]).
   void forward(ExecContext& context, const ConstTensorView& x, const TensorView& residual) const;
+
+  // The two halves of forward(), for the columns in `range` of their results: inner [T,
+  // intermediate_size] = act(gate(x)) * up(x), and residual += down(inner).
+  void gate(ExecContext& context, const ConstTensorView& x, const TensorView& inner,
+            RowRange range) const;
+  void down(ExecContext& context, const ConstTensorView& inner, const TensorView& residual,
+            RowRange range) const;
 
   static size_t workspace_bytes(int64_t max_tokens, int64_t hidden_size, int64_t intermediate_size,
                                 DType dtype, int num_threads);

@@ -20,6 +20,12 @@ inline size_t scratch_bytes(int64_t elements, DType dtype) {
   return std::max<size_t>((static_cast<size_t>(elements) * dtype_size(dtype) + 63) / 64 * 64, 64);
 }
 
+// Columns [begin, begin + count) of a [T, width] tensor.
+inline TensorView columns(const TensorView& x, int64_t begin, int64_t count) {
+  uint8_t* data = x.data<uint8_t>() + begin * static_cast<int64_t>(dtype_size(x.dtype()));
+  return {data, {x.dim(0), count}, {x.stride(0), 1}, x.dtype()};
+}
+
 inline ConstTensorView view_of(std::span<const int32_t> values) {
   return {values.data(), {static_cast<int64_t>(values.size())}, DType::kInt32};
 }

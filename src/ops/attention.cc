@@ -20,8 +20,12 @@ void validate_cache(const char* op, const PagedKvCache& cache) {
   require_same_shape(op, "cache.values", cache.values, cache.keys);
   require_float(op, "cache.keys", cache.keys);
   require_dtype(op, "cache.values", cache.values, cache.keys.dtype());
-  if (!cache.keys.is_contiguous() || !cache.values.is_contiguous())
-    fail(ErrorCode::kInvalidArgument, "{}: cache.keys and cache.values must be contiguous", op);
+  const int64_t block = int64_t{cache.block_size} * cache.head_dim;
+  for (const TensorView* view : {&cache.keys, &cache.values})
+    if (view->stride(2) != 1 || view->stride(1) != block ||
+        view->stride(0) < view->dim(1) * block || view->stride(0) != cache.keys.stride(0))
+      fail(ErrorCode::kInvalidArgument,
+           "{}: the heads of a block must follow each other in cache.keys and cache.values", op);
 }
 
 // The numbers of a problem that do not depend on the tensors; plan_attention relies on them too.

@@ -91,7 +91,13 @@ Workspace::Scope::~Scope() {
 ExecContext::ExecContext(Device device, int num_threads)
     : device_(device),
       pool_(std::make_unique<ThreadPool>(num_threads)),
-      workspace_(std::make_unique<Workspace>(memory_of(device))) {}
+      workspace_(std::make_unique<Workspace>(memory_of(device))) {
+  if (num_threads == 1) return;
+  for (int i = 0; i < num_threads; ++i) {
+    parts_.push_back(ExecContext(device, 1));
+    parts_.back().workspace().reserve(kMinChunk);
+  }
+}
 
 ExecContext ExecContext::cpu(int num_threads) {
   require(num_threads >= 0 && num_threads <= 1024, ErrorCode::kInvalidArgument,

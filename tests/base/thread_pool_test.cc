@@ -28,13 +28,32 @@ TEST(ThreadPool, EveryIndexOfARangeIsVisitedOnce) {
 }
 
 TEST(ThreadPool, ManyShortRegionsAndSleepsLoseNoWork) {
-  ThreadPool pool(4);
-  std::atomic<int64_t> sum{0};
-  for (int round = 0; round < 5000; ++round) {
-    pool.run([&](int worker) { sum.fetch_add(worker + 1); });
-    if (round % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  // More threads than the machine has CPUs: most of them come late to most regions.
+  for (int threads : {2, 4, 64}) {
+    ThreadPool pool(threads);
+    int64_t sum = 0;
+    for (int round = 0; round < 5000; ++round) {
+      std::atomic<int64_t> next{0}, claimed{0};
+      pool.run([&](int worker) {
+        EXPECT_LT(worker, threads);
+        for (int64_t task; (task = next.fetch_add(1)) < 10;) claimed.fetch_add(task);
+      });
+      sum += claimed.load();
+      if (round % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(sum, int64_t{5000} * 45);
   }
-  EXPECT_EQ(sum.load(), int64_t{5000} * (1 + 2 + 3 + 4));
+}
+
+TEST(ThreadPool, AllWorkersTakePartInALongRegion) {
+  ThreadPool pool(3);
+  std::atomic<int> inside{0};
+  pool.run([&](int) {
+    // Returns only when all three are inside, so it ends if and only if none is left out.
+    inside.fetch_add(1);
+    while (inside.load() < 3) std::this_thread::yield();
+  });
+  EXPECT_EQ(inside.load(), 3);
 }
 
 }  // namespace

@@ -18,8 +18,10 @@ namespace miniinfer {
 // instructions apply without a transpose. A block of one head is contiguous:
 // [num_blocks][num_kv_heads][block_size * head_dim].
 struct PagedKvCache {
-  TensorView keys;  // [num_blocks, num_kv_heads, block_size * head_dim] any float dtype, contiguous
-  TensorView values;    // the same
+  // [num_blocks, num_kv_heads, block_size * head_dim] any float dtype; a block's heads follow each
+  // other, blocks may lie further apart (some of a cache's heads).
+  TensorView keys;
+  TensorView values;    // the same, with the same strides
   int block_size = 16;  // tokens; no other is supported on a CPU
   int head_dim = 0;     // a multiple of 8
 };

@@ -118,7 +118,7 @@ double PeakMeter::flops_per_s(ComputePeak peak) {
   std::atomic<double> flops{0};
   std::atomic<float> sink{0};
   const auto start = Clock::now();
-  context_.pool().run([&](int) {
+  context_.pool().for_each_task(context_.num_threads(), [&](int64_t, int) {
     float result = 0;
 #if defined(__x86_64__)
     if (dot) {

@@ -186,7 +186,7 @@ class AttentionTask {
     const T* next_keys[kChunk / kBlockTokens];
     const int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
     const auto offset = [&](int64_t b) {
-      return (table[b] * cache.keys.dim(1) + task_.kv_head) * block_elements;
+      return table[b] * cache.keys.stride(0) + task_.kv_head * block_elements;
     };
     for (int64_t b = skipped / kBlockTokens; b < blocks; ++b) {
       keys[b] = cache.keys.data<T>() + offset(b);

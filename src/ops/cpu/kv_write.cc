@@ -45,7 +45,7 @@ void write_tokens(const KvWriteArgs& args, Word* buffer, int64_t begin, int64_t 
     if (slots[t] < 0) continue;
     const int64_t block = slots[t] / kBlock, offset = slots[t] % kBlock;
     for (int64_t h = 0; h < heads; ++h) {
-      const int64_t start = (block * heads + h) * kBlock * dim;
+      const int64_t start = block * args.cache.keys.stride(0) + h * kBlock * dim;
       const int64_t row = t * heads + h;
       scatter_key(as_words(args.k, k_rows, row), dim, offset, args.cache.keys.data<Word>() + start);
       scatter_value(as_words(args.v, v_rows, row), dim, offset,

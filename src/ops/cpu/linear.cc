@@ -27,7 +27,7 @@ constexpr int64_t kChunkBytes = 128 << 10;  // a task's weights when memory is t
 constexpr int64_t kGroupChunkBytes = 512
                                      << 10;  // and when arithmetic is: half of a second-level cache
 constexpr int64_t kGroupChunkRows = 64;
-constexpr int64_t kFewTasksBytes = 4 << 20;  // of weights, times the rows of x
+constexpr int64_t kCutBytes = 4 << 20;  // of weights, times the rows of x
 // Below this much arithmetic (two flops a multiply-add) and weight traffic a second thread costs
 // more than it saves.
 constexpr int64_t kSerialBytes = 32 << 10;
@@ -36,6 +36,11 @@ constexpr int64_t kSerialFlops = 512 << 10;
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
+
+constexpr size_t kMaxGroup = 8;
+constexpr int64_t kUnitRows = 16;  // what work cut beforehand is counted in: a single token's tile
+// What one core reads from the last-level cache (100 GB/s on Zen 5), one token's x at hand.
+constexpr double kWeightBytesPerNs = 90;
 
 // Scratch of one thread.
 struct Scratch {
@@ -62,7 +67,7 @@ struct Problem {
   const LinearArgs* args;
   LinearKernel kernel;
   LinearPlan plan;
-  int64_t first_task;
+  int64_t first_task, first_unit;
   int64_t m, n, k;
   const char *x, *weight, *bias;
   char* out;
@@ -82,7 +87,7 @@ LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) 
 }
 
 Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan,
-                     int64_t first_task) {
+                     int64_t first_task, int64_t first_unit) {
   const auto size = [](const ConstTensorView& view) {
     return static_cast<int64_t>(dtype_size(view.dtype()));
   };
@@ -91,6 +96,7 @@ Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const L
       .kernel = kernel,
       .plan = plan,
       .first_task = first_task,
+      .first_unit = first_unit,
       .m = args.x.dim(0),
       .n = args.weight.dim(0),
       .k = args.x.dim(1),
@@ -187,7 +193,8 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
   }
 }
 
-void run_task(const Problem& p, int64_t task, const Scratch& scratch) {
+// Weight rows [begin, end), at most plan.chunk_rows.
+void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scratch) {
   const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
   LinearBlock block = {
       .x = in_place ? static_cast<const void*>(p.x) : scratch.x,
@@ -200,12 +207,74 @@ void run_task(const Problem& p, int64_t task, const Scratch& scratch) {
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
       .carry = scratch.carry,
   };
-  const int64_t begin = task * p.plan.chunk_rows, end = std::min(p.n, begin + p.plan.chunk_rows);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
   run_groups(p, block, scratch, begin, end);
 }
 
-constexpr size_t kMaxGroup = 8;
+// The projections of one call and what its threads share.
+struct Group {
+  Problem problems[kMaxGroup];
+  size_t count = 0;
+  int64_t num_tasks = 0;
+  int64_t num_units = 0;  // of kUnitRows weight rows
+  int threads = 1;
+  bool cut_beforehand = true;
+  float* scratch = nullptr;
+  int64_t scratch_floats = 0;
+};
+
+void prepare_resident(const Problem& p, const Scratch& scratch, XLayout& prepared) {
+  const XLayout layout = p.kernel.x_layout;
+  if (p.m > kResidentTokens || layout == XLayout::kInPlace || layout == prepared) return;
+  prepare_rows(p, 0, p.m, scratch.x);
+  prepared = layout;
+}
+
+// Tasks of plan.chunk_rows each, claimed as threads become free.
+void run_tasks(const Group& group, std::atomic<int64_t>& next, const Scratch& scratch) {
+  XLayout prepared = XLayout::kInPlace;  // what scratch.x holds
+  for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < group.num_tasks;) {
+    const Problem* p = group.problems + group.count - 1;
+    while (p->first_task > task) --p;
+    prepare_resident(*p, scratch, prepared);
+    const int64_t begin = (task - p->first_task) * p->plan.chunk_rows;
+    run_chunk(*p, begin, std::min(p->n, begin + p->plan.chunk_rows), scratch);
+  }
+}
+
+// Units [begin, end) of the group.
+void run_units(const Group& group, int64_t begin, int64_t end, const Scratch& scratch) {
+  XLayout prepared = XLayout::kInPlace;
+  for (size_t i = 0; i < group.count; ++i) {
+    const Problem& p = group.problems[i];
+    const int64_t first = std::max<int64_t>(begin - p.first_unit, 0) * kUnitRows;
+    const int64_t last = std::min((end - p.first_unit) * kUnitRows, p.n);
+    if (first >= last) continue;
+    prepare_resident(p, scratch, prepared);
+    for (int64_t row = first; row < last; row += p.plan.chunk_rows)
+      run_chunk(p, row, std::min(row + p.plan.chunk_rows, last), scratch);
+  }
+}
+
+// Few weights are done before claiming tasks would even them out. So each thread has its share from
+// the start, and the caller, who need not be woken, a larger one.
+void run_cut(ExecContext& context, const Group& group) {
+  const Problem& p = group.problems[0];
+  const double unit_ns = static_cast<double>(kUnitRows * p.weight_stride * p.m) / kWeightBytesPerNs;
+  const auto handoff =
+      static_cast<int64_t>(static_cast<double>(context.pool().handoff_ns()) / unit_ns);
+  const int64_t units = group.num_units;
+  const int64_t other = std::max<int64_t>(units - handoff, 0) / group.threads;
+  const int64_t own = units - other * (group.threads - 1);
+  const auto part = [&](int i) {
+    if (i >= group.threads) return;
+    const int64_t begin = i == 0 ? 0 : own + (i - 1) * other;
+    run_units(group, begin, i == 0 ? own : begin + other,
+              scratch_of(group.scratch, group.scratch_floats, i));
+  };
+  if (other == 0) return part(0);
+  context.pool().run_parts(group.threads, part, ThreadPool::Cut::kByHandoff);
+}
 
 }  // namespace
 
@@ -219,10 +288,9 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   // Four tiles fetch the next rows more evenly than three do: 16 tokens are four of 4, not 6, 5
   // and 5.
   if (plan.num_groups == 3) plan.num_groups = 4;
-  // At least eight tasks a thread keep the threads busy to within a few percent of each other;
-  // small weights are done before that matters, and claiming tasks was a seventh of their time.
-  const int64_t tasks_a_thread = n * bytes_per_row * m < kFewTasksBytes ? 2 : 8;
-  const int64_t for_balance = plan.threads == 1 ? n : n / (tasks_a_thread * plan.threads);
+  // At least eight tasks a thread keep the threads busy to within a few percent of each other.
+  plan.cut_beforehand = n * bytes_per_row * m < kCutBytes;
+  const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
   const bool resident = m <= kResidentTokens;
   const int64_t for_cache = (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
   plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), int64_t{16},
@@ -235,46 +303,36 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   return plan;
 }
 
-void linear_with_features(ExecContext& context, std::span<const LinearArgs> group,
+void linear_with_features(ExecContext& context, std::span<const LinearArgs> args,
                           const CpuFeatures& features) {
-  for (; group.size() > kMaxGroup; group = group.subspan(kMaxGroup))
-    linear_with_features(context, group.first(kMaxGroup), features);
-  const int64_t m = group[0].x.dim(0), k = group[0].x.dim(1);
+  for (; args.size() > kMaxGroup; args = args.subspan(kMaxGroup))
+    linear_with_features(context, args.first(kMaxGroup), features);
+  const int64_t m = args[0].x.dim(0), k = args[0].x.dim(1);
   if (m == 0) return;
-  Problem problems[kMaxGroup];
-  size_t count = 0;
-  int64_t num_tasks = 0;
-  int threads = 1;
-  for (const LinearArgs& args : group) {
-    const int64_t n = args.weight.dim(0);
-    const LinearKernel kernel = select_kernel(args, features);
+  Group group;
+  for (const LinearArgs& one : args) {
+    const int64_t n = one.weight.dim(0);
+    const LinearKernel kernel = select_kernel(one, features);
     const size_t x_bytes =
-        kernel.x_layout == XLayout::kInPlace ? dtype_size(args.x.dtype()) : sizeof(float);
+        kernel.x_layout == XLayout::kInPlace ? dtype_size(one.x.dtype()) : sizeof(float);
     const LinearPlan plan =
-        plan_linear(m, n, k, dtype_size(args.weight.dtype()), x_bytes, context.num_threads());
-    problems[count++] = make_problem(args, kernel, plan, num_tasks);
-    num_tasks += (n + plan.chunk_rows - 1) / plan.chunk_rows;
-    threads = std::max(threads, plan.threads);
+        plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes, context.num_threads());
+    group.problems[group.count++] =
+        make_problem(one, kernel, plan, group.num_tasks, group.num_units);
+    group.num_tasks += (n + plan.chunk_rows - 1) / plan.chunk_rows;
+    group.num_units += (n + kUnitRows - 1) / kUnitRows;
+    group.threads = std::max(group.threads, plan.threads);
+    group.cut_beforehand &= plan.cut_beforehand;
   }
-  Workspace::Scope scope(context.workspace());
-  const int64_t floats = scratch_floats(m, k);
-  float* base = context.workspace().allocate_array<float>(floats * threads);
+  const Workspace::Scope scope(context.workspace());
+  group.scratch_floats = scratch_floats(m, k);
+  group.scratch = context.workspace().allocate_array<float>(group.scratch_floats * group.threads);
   std::atomic<int64_t> next{0};
-  const auto work = [&](int worker) {
-    const Scratch scratch = scratch_of(base, floats, worker);
-    XLayout resident_layout = XLayout::kInPlace;  // what scratch.x holds
-    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) {
-      const Problem* problem = problems + count - 1;
-      while (problem->first_task > task) --problem;
-      const XLayout layout = problem->kernel.x_layout;
-      if (m <= kResidentTokens && layout != XLayout::kInPlace && layout != resident_layout) {
-        prepare_rows(*problem, 0, m, scratch.x);
-        resident_layout = layout;
-      }
-      run_task(*problem, task - problem->first_task, scratch);
-    }
+  const auto work = [&](int part) {
+    run_tasks(group, next, scratch_of(group.scratch, group.scratch_floats, part));
   };
-  if (threads == 1) return work(0);
+  if (group.threads == 1) return work(0);
+  if (group.cut_beforehand) return run_cut(context, group);
   context.pool().run(work);
 }
 

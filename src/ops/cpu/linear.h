@@ -14,6 +14,7 @@ struct LinearPlan {
   int64_t num_groups = 0;  // token groups of at most kMaxTokens, sizes equal within one
   int64_t block_k = 0;     // elements of k that a tile walks before the next tile's turn
   int threads = 1;
+  bool cut_beforehand = false;  // a share a thread, instead of tasks that are claimed
 };
 
 // `x_bytes` and `weight_bytes` are the sizes of an element as the kernel reads it.

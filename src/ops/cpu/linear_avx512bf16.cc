@@ -10,6 +10,13 @@ namespace {
 
 constexpr int64_t kStep = 32;  // bfloat16 elements of a vector
 
+// Up to this length a token visits one row after the other, so that memory is read in one stream:
+// 16 streams end before the hardware's prefetcher has caught up with them.
+constexpr int64_t kShortRow = 1024;
+// How far ahead that stream is fetched, in bytes; a tenth faster than without from the last-level
+// cache, where 2 to 8 KiB are alike.
+constexpr int64_t kFetchAhead = 3072;
+
 #define MI_UNROLL _Pragma("GCC unroll 32")
 
 template <int T, int R>
@@ -128,12 +135,34 @@ inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
   for (int i = 0; i < T * R; ++i) _mm512_store_ps(carry + i * 16, acc[i / R][i % R]);
 }
 
+// One token against R short rows, one row after the other.
+template <int R>
+inline void multiply_short_rows(const LinearBlock& b, int64_t row) {
+  const char* x = static_cast<const char*>(b.x);
+  const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
+  Tile<1, R> acc;
+  MI_UNROLL
+  for (int r = 0; r < R; ++r, w += b.weight_stride) {
+    __m512 sum = _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < b.k; k += kStep) {
+      _mm_prefetch(w + 2 * k + kFetchAhead, _MM_HINT_T0);
+      sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(x + 2 * k),
+                             (__m512bh)_mm512_loadu_si512(w + 2 * k));
+    }
+    acc[0][r] = sum;
+  }
+  store_sums<1, R>(acc, b.sums + row, b.sums_stride);
+}
+
 template <int T, int R, int P>
 void multiply_rows(const LinearBlock& b, Pass& pass) {
   const char* w = static_cast<const char*>(b.weight);
   const char* next_x = static_cast<const char*>(b.next_x);
   const char* next_w = static_cast<const char*>(b.next_weight);
   int64_t row = 0;
+  if (T == 1 && R == 16 && b.k <= kShortRow && b.k % kStep == 0)
+    for (; row + R <= b.rows; row += R) multiply_short_rows<R>(b, row);
   for (; row + R <= b.rows; row += R) {
     Ahead<P> ahead;
     MI_UNROLL

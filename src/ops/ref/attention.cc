@@ -24,7 +24,7 @@ void store_flat(const TensorView& view, int64_t offset, double value) {
 
 int64_t head_start(const PagedKvCache& cache, int64_t slot, int kv_head) {
   const int64_t block = slot / cache.block_size;
-  return (block * cache.keys.dim(1) + kv_head) * cache.block_size * cache.head_dim;
+  return block * cache.keys.stride(0) + kv_head * cache.block_size * cache.head_dim;
 }
 
 }  // namespace
