@@ -71,6 +71,20 @@ __device__ inline KeyRange key_range(const PrefillTask& task, int sliding_window
   return range;
 }
 
+// Keys that all of the task's rows from `first_row` to `last_row` see: tiles within need no mask.
+struct SeenByAll {
+  int begin, end;
+  __device__ bool has(int first_key, int keys) const {
+    return first_key >= begin && first_key + keys <= end;
+  }
+};
+
+__device__ inline SeenByAll seen_by_all(const PrefillTask& task, const PrefillDeviceParams& p,
+                                        int first_row, int last_row) {
+  const int end = task.position + first_row / p.pack + 1;
+  return {p.sliding_window > 0 ? task.position + last_row / p.pack - p.sliding_window + 1 : 0, end};
+}
+
 // Hides keys after a row's position or before its window, for the thread's rows `row` and row + 8
 // of the task's tile. `first_key` is the position of s's first column.
 template <int kKeys>
@@ -107,8 +121,10 @@ struct Softmax {
       top = fmaxf(top, __shfl_xor_sync(~0U, top, 1));
       top = fmaxf(top, __shfl_xor_sync(~0U, top, 2));
       // A row that has seen no key yet stays at zero weights: no infinity minus infinity.
-      const float base = top == -INFINITY ? 0.0F : top * scale_log2;
-      factor[row] = exp2f_fast(fmaf(max[row], scale_log2, -base));
+      const float base = top == -INFINITY ? 0.0F : __fmul_rn(top, scale_log2);
+      // Rounded as base was, so that a step without a new maximum scales by exactly 1: masked tiles
+      // behind a row's last key leave its bits alone.
+      factor[row] = exp2f_fast(__fmul_rn(max[row], scale_log2) - base);
       max[row] = top;
       float total = 0;
 #pragma unroll

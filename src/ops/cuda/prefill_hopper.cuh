@@ -270,6 +270,12 @@ struct Consumer {
     if (lane == 0) barrier_arrive(barrier);
   }
 
+  // The queries and the task, which all lanes have read.
+  __device__ void release_task() {
+    __syncwarp();
+    release(shared.query_empty(query_at.stage));
+  }
+
   __device__ void write_output(const PrefillTask& task, int row);
   __device__ void run(const PrefillTask& task);
   __device__ void loop();
@@ -309,15 +315,10 @@ template <typename Tile, typename T>
 __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
   const KeyRange range = key_range(task, p.sliding_window, kKeys);
   const int row = warpgroup * 64 + warp * 16 + lane / 4;  // of the tile
-  // A tile of keys needs no mask for this warpgroup between these keys.
-  const int free_end = task.position + warpgroup * 64 / p.pack + 1;
-  const int free_begin = p.sliding_window > 0
-                             ? task.position + (warpgroup * 64 + 63) / p.pack - p.sliding_window + 1
-                             : 0;
+  const SeenByAll seen = seen_by_all(task, p, warpgroup * 64, warpgroup * 64 + 63);
   const auto mask_tile = [&](int tile) {
     const int first_key = (range.first_tile + tile) * kKeys;
-    if (first_key + kKeys > free_end || first_key < free_begin)
-      mask_scores<kKeys>(s, task, p, first_key, row);
+    if (!seen.has(first_key, kKeys)) mask_scores<kKeys>(s, task, p, first_key, row);
   };
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -333,7 +334,7 @@ __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
   hold(s);
   release(shared.key_empty(key_at.stage));
   key_at.next();
-  if (range.tile_count == 1) release(shared.query_empty(query_at.stage));
+  if (range.tile_count == 1) release_task();
   mask_tile(0);
   softmax.step(s, p.scale_log2);
   pack_weights();
@@ -349,7 +350,7 @@ __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
     hold(s);
     release(shared.key_empty(key_at.stage));
     key_at.next();
-    if (tile == range.tile_count - 1) release(shared.query_empty(query_at.stage));
+    if (tile == range.tile_count - 1) release_task();
     mask_tile(tile);
     softmax.step(s, p.scale_log2);
     wgmma_wait<0>();

@@ -54,15 +54,15 @@ __device__ void load_tokens(uint32_t to, const void* cache, const PrefillDeviceP
                             const PrefillTask& task, const KeyRange& range, int first_key) {
   const auto* from = static_cast<const T*>(cache);
   const int32_t* table = p.block_tables + task.sequence * p.block_table_stride;
+  const int kv_head = task.head / p.group;
+#pragma unroll 4
   for (int i = threadIdx.x; i < MmaTile<kDim>::keys * (kDim / 8); i += kWarps * 32) {
     const int r = i / (kDim / 8), d = i % (kDim / 8) * 8, token = first_key + r;
     const bool exists = token >= range.begin && token < range.end && d < p.head_dim;
-    int64_t at = 0;
-    if (exists)
-      at = ((int64_t{table[token / 16]} * p.num_kv_heads + task.head / p.group) * 16 + token % 16) *
-               p.head_dim +
-           d;
-    copy_chunk(to + (r * MmaTile<kDim>::row + d) * 2, from + at, exists);
+    const int64_t block =
+        exists ? int64_t{__ldg(table + token / 16)} * p.num_kv_heads + kv_head : 0;
+    const T* chunk = from + (block * 16 + token % 16) * p.head_dim + d;
+    copy_chunk(to + (r * MmaTile<kDim>::row + d) * 2, exists ? chunk : from, exists);
   }
 }
 
@@ -117,23 +117,27 @@ __device__ void attend(const PrefillDeviceParams& p, const PrefillTask& task, ui
   const uint32_t values = keys + Tile::keys * Tile::row * 2;
   const int lane = threadIdx.x % 32, warp_row = threadIdx.x / 32 * 16, row = warp_row + lane / 4;
   const KeyRange range = key_range(task, p.sliding_window, Tile::keys);
+  const SeenByAll seen = seen_by_all(task, p, warp_row, warp_row + 15);
   Softmax<Tile::keys> softmax{{-INFINITY, -INFINITY}, {0, 0}, {0, 0}};
   float o[kDim / 2] = {};
   __syncthreads();  // the task before is done with shared memory
   load_queries<kDim, T>(queries, p, task);
+  load_tokens<kDim, T>(keys, p.keys, p, task, range, range.first_tile * Tile::keys);
   for (int tile = 0; tile < range.tile_count; ++tile) {
+    // Values arrive under the scores, the next keys under the output.
     const int first_key = (range.first_tile + tile) * Tile::keys;
-    load_tokens<kDim, T>(keys, p.keys, p, task, range, first_key);
-    load_tokens<kDim, T>(values, p.values, p, task, range, first_key);
     wait_copies();
+    load_tokens<kDim, T>(values, p.values, p, task, range, first_key);
     float s[Tile::keys / 2];
     scores<kDim, T>(s, queries + warp_row * Tile::row * 2, keys);
-    mask_scores<Tile::keys>(s, task, p, first_key, row);
+    if (!seen.has(first_key, Tile::keys)) mask_scores<Tile::keys>(s, task, p, first_key, row);
     softmax.step(s, p.scale_log2);
 #pragma unroll
     for (int i = 0; i < kDim / 2; ++i) o[i] *= softmax.factor[i / 2 % 2];
+    wait_copies();
+    if (tile + 1 < range.tile_count)
+      load_tokens<kDim, T>(keys, p.keys, p, task, range, first_key + Tile::keys);
     weigh<kDim, T>(o, s, values);
-    __syncthreads();
   }
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
