@@ -98,16 +98,22 @@ __device__ inline void store_task(uint32_t to, const PrefillTask& task) {
                : "memory");
 }
 
-__device__ inline PrefillTask load_task(uint32_t from) {
+// One lane reads for its warp: it is the one that says later that the place is free.
+__device__ inline PrefillTask load_task(uint32_t from, int lane) {
   PrefillTask task = {};
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(task.sequence), "=r"(task.head), "=r"(task.row), "=r"(task.rows)
-               : "r"(from)
-               : "memory");
-  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
-               : "=r"(task.position), "=r"(task.context)
-               : "r"(from + 16)
-               : "memory");
+  if (lane == 0) {
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(task.sequence), "=r"(task.head), "=r"(task.row), "=r"(task.rows)
+                 : "r"(from)
+                 : "memory");
+    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
+                 : "=r"(task.position), "=r"(task.context)
+                 : "r"(from + 16)
+                 : "memory");
+  }
+  for (int32_t* field :
+       {&task.sequence, &task.head, &task.row, &task.rows, &task.position, &task.context})
+    *field = __shfl_sync(kFullWarp, *field, 0);
   return task;
 }
 
@@ -270,12 +276,6 @@ struct Consumer {
     if (lane == 0) barrier_arrive(barrier);
   }
 
-  // The queries and the task, which all lanes have read.
-  __device__ void release_task() {
-    __syncwarp();
-    release(shared.query_empty(query_at.stage));
-  }
-
   __device__ void write_output(const PrefillTask& task, int row);
   __device__ void run(const PrefillTask& task);
   __device__ void loop();
@@ -334,7 +334,7 @@ __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
   hold(s);
   release(shared.key_empty(key_at.stage));
   key_at.next();
-  if (range.tile_count == 1) release_task();
+  if (range.tile_count == 1) release(shared.query_empty(query_at.stage));
   mask_tile(0);
   softmax.step(s, p.scale_log2);
   pack_weights();
@@ -350,7 +350,7 @@ __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
     hold(s);
     release(shared.key_empty(key_at.stage));
     key_at.next();
-    if (tile == range.tile_count - 1) release_task();
+    if (tile == range.tile_count - 1) release(shared.query_empty(query_at.stage));
     mask_tile(tile);
     softmax.step(s, p.scale_log2);
     wgmma_wait<0>();
@@ -376,7 +376,7 @@ __device__ void Consumer<Tile, T>::loop() {
   if (Tile::turns && warpgroup == Tile::warpgroups - 1) named_arrive(1, 256);
   for (;;) {
     barrier_wait(shared.query_full(query_at.stage), query_at.parity);
-    const PrefillTask task = load_task(shared.task(query_at.stage));
+    const PrefillTask task = load_task(shared.task(query_at.stage), lane);
     if (task.sequence < 0) return;
     run(task);
     query_at.next();
