@@ -37,7 +37,8 @@ class Engine::Impl {
   // Any thread.
   void validate(const EngineRequest& input) const;
   void require_open() const;  // under mutex_
-  RequestMap::node_type prepare(RequestId id, EngineRequest input, EventSink sink) const;
+  RequestMap::node_type prepare(RequestId id, EngineRequest input, EventSink sink);
+  void wake_for_mask();
 
   // The engine's thread.
   void loop();
@@ -45,11 +46,13 @@ class Engine::Impl {
   void begin(Request& request, Clock::time_point now);
   void handle_cancels(std::vector<std::pair<RequestId, int>>& cancels);
   void step();
+  void poll_masks();
   void run_step(StepPlan& plan);
   void fail_step(const Error& error);
   void emit_step(const StepPlan& plan);
   void emit_item(const StepPlan::Item& item, StepResult& result, SampledItem& sampled);
   void end(Sequence& sequence, FinishReason reason, const std::optional<Error>& error);
+  void add_prompt_part(Sequence& sequence, EngineEvent& event);
   void emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error);
   void end_all(FinishReason reason, const std::optional<Error>& error,
                const Error* in_step = nullptr);
@@ -71,6 +74,7 @@ class Engine::Impl {
   int64_t in_flight_ = 0;  // accepted and not ended
   RequestId next_id_ = 1;
   bool stopping_ = false, draining_ = false, unhealthy_ = false;
+  bool mask_woke_ = false;  // some mask is no longer pending
   EngineStats published_;
 
   // The engine's thread alone.
@@ -84,8 +88,10 @@ class Engine::Impl {
   std::vector<std::pair<RequestId, int>> taken_cancels_;  // swapped with cancels_
   std::vector<std::pair<RequestId, int>> faulty_sinks_;   // sequences to cancel: their sink threw
   EngineStats counters_;
-  int64_t ended_ = 0;  // requests since publish()
+  std::vector<Sequence*> completed_;  // scratch of poll_masks
+  int64_t ended_ = 0;                 // requests since publish()
   bool healthy_ = true;
+  bool starved_ = false;  // everything that could run waits for its mask
 
   std::thread thread_;  // last: it uses all of the above
 };

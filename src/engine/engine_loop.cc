@@ -11,6 +11,9 @@ namespace {
 // An idle engine still shows that its thread is alive, once in this time.
 constexpr std::chrono::seconds kIdleHeartbeat(1);
 
+// Deadlines are looked at this often while every sequence waits for its mask.
+constexpr std::chrono::milliseconds kStarvedHeartbeat(10);
+
 Error failed_engine() {
   return {ErrorCode::kUnavailable, "the engine has failed"};
 }
@@ -41,9 +44,13 @@ void Engine::Impl::loop() {
 bool Engine::Impl::take_inbox() {
   {
     std::unique_lock lock(mutex_);
-    if (scheduler_.idle())
-      wake_.wait_for(lock, kIdleHeartbeat,
-                     [&] { return stopping_ || !inbox_.empty() || !cancels_.empty(); });
+    const auto called = [&] { return stopping_ || !inbox_.empty() || !cancels_.empty(); };
+    if (scheduler_.idle()) {
+      wake_.wait_for(lock, kIdleHeartbeat, called);
+    } else if (starved_) {
+      wake_.wait_for(lock, kStarvedHeartbeat, [&] { return mask_woke_ || called(); });
+    }
+    mask_woke_ = starved_ = false;
     arrivals_.swap(inbox_);
     taken_cancels_.swap(cancels_);
     waiting_ += static_cast<int64_t>(arrivals_.size());
@@ -89,12 +96,15 @@ void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancel
 void Engine::Impl::step() {
   StepPlan* plan = nullptr;
   try {
+    poll_masks();
     plan = &scheduler_.plan(Clock::now());
     for (Sequence* sequence : plan->expired)
       emit_end(*sequence, FinishReason::kError,
                Error(ErrorCode::kDeadlineExceeded, "the request's time ran out"));
     if (plan->items.empty()) {
-      require(scheduler_.idle(), ErrorCode::kInternal,
+      starved_ = std::any_of(scheduler_.running().begin(), scheduler_.running().end(),
+                             [](const Sequence* s) { return s->waits_for_mask; });
+      require(starved_ || scheduler_.idle(), ErrorCode::kInternal,
               "nothing was planned although there is work");
       return;
     }
@@ -105,6 +115,19 @@ void Engine::Impl::step() {
   } catch (const std::exception& error) {
     fail_step(Error(ErrorCode::kInternal, fmt::format("a step failed: {}", error.what())));
   }
+}
+
+// Lets sequences whose mask has become ready into steps, and ends those whose text is complete
+// without computing their last token.
+void Engine::Impl::poll_masks() {
+  for (Sequence* s : scheduler_.running()) {
+    if (s->sampling->mask == nullptr) continue;
+    const TokenMask::State state = s->sampling->mask->state();
+    if (state == TokenMask::State::kReady) s->waits_for_mask = false;
+    if (state == TokenMask::State::kComplete) completed_.push_back(s);
+  }
+  for (Sequence* sequence : completed_) end(*sequence, FinishReason::kStop, std::nullopt);
+  completed_.clear();
 }
 
 void Engine::Impl::run_step(StepPlan& plan) {
@@ -144,20 +167,23 @@ void Engine::Impl::emit_item(const StepPlan::Item& item, StepResult& result, Sam
   Sequence& s = *item.sequence;
   if (result.finish == FinishReason::kError)
     return emit_end(s, FinishReason::kError, std::move(sampled.error));
-  if (!item.samples) return;
+  if (!item.samples || result.deferred) return;
+  if (result.token_id < 0) return emit_end(s, *result.finish, std::nullopt);
   ++counters_.generated_tokens;
   EngineEvent event;
   event.index = s.index;
   event.token_ids.push_back(result.token_id);
   if (sampled.logprob) event.logprobs.push_back(std::move(*sampled.logprob));
-  if (s.num_output_tokens() == 1) {
-    event.cached_prompt_tokens = static_cast<int32_t>(s.num_cached_prompt_tokens);
-    event.prompt_logprobs = std::move(s.sampling->prompt_logprobs);
-    const bool scored = s.request->input.params.prompt_logprobs && s.index == 0;
-    if (scored && event.prompt_logprobs.empty()) event.prompt_logprobs.emplace_back();
-  }
+  if (s.num_output_tokens() == 1) add_prompt_part(s, event);
   event.finish_reason = result.finish;
   deliver(s, std::move(event));
+}
+
+void Engine::Impl::add_prompt_part(Sequence& s, EngineEvent& event) {
+  event.cached_prompt_tokens = static_cast<int32_t>(s.num_cached_prompt_tokens);
+  event.prompt_logprobs = std::move(s.sampling->prompt_logprobs);
+  const bool scored = s.request->input.params.prompt_logprobs && s.index == 0;
+  if (scored && event.prompt_logprobs.empty()) event.prompt_logprobs.emplace_back();
 }
 
 // Ends a sequence from outside of a step.
@@ -170,6 +196,8 @@ void Engine::Impl::end(Sequence& sequence, FinishReason reason, const std::optio
 void Engine::Impl::emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error) {
   EngineEvent event;
   event.index = sequence.index;
+  if (reason == FinishReason::kStop && sequence.num_output_tokens() == 0)
+    add_prompt_part(sequence, event);
   event.finish_reason = reason;
   event.error = std::move(error);
   deliver(sequence, std::move(event));

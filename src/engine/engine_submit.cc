@@ -45,6 +45,7 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model, const EngineConfig& confi
   // Beyond the queue there are requests that run or were preempted. Full buckets would only grow.
   requests_.reserve(config_.max_queued_requests + 2 * int64_t{config_.max_num_seqs});
   faulty_sinks_.reserve(config_.max_num_seqs);
+  completed_.reserve(config_.max_num_seqs);
   counters_.last_step = Clock::now();
   publish();
   thread_ = std::thread([this] { loop(); });
@@ -116,16 +117,26 @@ RequestId Engine::Impl::submit(EngineRequest input, EventSink sink) {
 }
 
 Engine::Impl::RequestMap::node_type Engine::Impl::prepare(RequestId id, EngineRequest input,
-                                                          EventSink sink) const {
+                                                          EventSink sink) {
   const int64_t vocab = model_->config().vocab_size;
   std::erase_if(input.eos_token_ids, [&](int32_t token) { return token < 0 || token >= vocab; });
   auto request =
       std::make_unique<Request>(id, std::move(input), std::move(sink), config_.block_size);
   set_prefix_sharing(model_->config(), *request);
-  for (Sequence& sequence : request->sequences)
+  for (Sequence& sequence : request->sequences) {
     sequence.sampling = std::make_unique<SamplingState>(sequence, config_.seed, vocab);
+    if (sequence.sampling->mask) sequence.sampling->mask->set_wake([this] { wake_for_mask(); });
+  }
   RequestMap one;
   return one.extract(one.emplace(id, std::move(request)).first);
+}
+
+void Engine::Impl::wake_for_mask() {
+  {
+    std::lock_guard lock(mutex_);
+    mask_woke_ = true;
+  }
+  wake_.notify_one();
 }
 
 void Engine::Impl::cancel(RequestId id, int index) {

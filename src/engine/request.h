@@ -19,12 +19,22 @@ using RequestId = uint64_t;
 using Clock = std::chrono::steady_clock;
 
 // A constraint on the next token, such as a grammar; implemented above the engine. Called on the
-// engine's thread, so each call must be short. A thrown Error ends the sequence with that error and
-// no other.
+// engine's thread, where no call may compute for long: that belongs on other threads, between the
+// calls. A sequence whose mask is pending is left out of steps while others go on. A thrown Error
+// ends the sequence with that error and no other.
 class TokenMask {
  public:
+  enum class State : uint8_t {
+    kPending,   // what may follow is not known yet
+    kReady,     // fill() returns at once
+    kComplete,  // nothing may follow: the sequence stops as it is
+  };
   virtual ~TokenMask() = default;
-  // Sets bit t of `allowed` (vocab_size bits, 32 a word) for each token allowed next.
+  // Called once, first of all, on the thread that submits. `wake` may be called from any thread,
+  // and must be when kPending has passed; never once the mask is destroyed.
+  virtual void set_wake(std::function<void()> wake) { static_cast<void>(wake); }
+  virtual State state() noexcept { return State::kReady; }  // never waits
+  // Sets bit t of `allowed` (vocab_size bits, 32 a word) for each token allowed next. In kReady.
   virtual void fill(std::span<uint32_t> allowed) = 0;
   // Takes the sampled token; returns false when the constrained text is complete and the sequence
   // must stop.

@@ -14,7 +14,7 @@ constexpr int kMaxTop = 20;
 constexpr const char* kNotFinite = "the model computed a logit that is not a finite number";
 
 bool wants_sampling_row(const StepPlan::Item& item, const StepResult& result) {
-  return item.samples && result.finish != FinishReason::kError;
+  return item.samples && result.token_id >= 0 && result.finish != FinishReason::kError;
 }
 
 // Appends the last token of each bad word whose other tokens the output ends with.
@@ -69,10 +69,21 @@ void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView
     items_[i].error.reset();
     items_[i].logprob.reset();
     results[i] = {};
-    if (plan.items[i].samples) guarded(i, results[i], [&] { add_row(plan.items[i], i); });
+    if (plan.items[i].samples)
+      guarded(i, results[i], [&] {
+        if (mask_allows_sampling(plan.items[i], results[i])) add_row(plan.items[i], i);
+      });
   }
   draw(context, plan, logits, results);
   score(context, plan, logits, results);
+}
+
+bool Sampler::mask_allows_sampling(const StepPlan::Item& item, StepResult& result) const {
+  TokenMask* mask = item.sequence->sampling->mask.get();
+  const TokenMask::State state = mask ? mask->state() : TokenMask::State::kReady;
+  if (state == TokenMask::State::kComplete) result.finish = FinishReason::kStop;
+  result.deferred = state == TokenMask::State::kPending;
+  return state == TokenMask::State::kReady;
 }
 
 void Sampler::add_row(const StepPlan::Item& item, int32_t index) {

@@ -37,6 +37,7 @@ class Sampler {
     bool prompt;
   };
 
+  bool mask_allows_sampling(const StepPlan::Item& item, StepResult& result) const;
   void add_row(const StepPlan::Item& item, int32_t index);
   void draw(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
             std::span<StepResult> results);

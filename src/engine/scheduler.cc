@@ -87,6 +87,7 @@ void Scheduler::release_blocks(Sequence& sequence) {
   sequence.blocks.clear();
   sequence.num_tree_blocks = 0;
   sequence.num_computed = 0;
+  sequence.waits_for_mask = false;  // there is more to compute before it matters
 }
 
 // Leaves running_ to the caller.
@@ -148,7 +149,8 @@ StepPlan& Scheduler::plan(Clock::time_point now) {
 void Scheduler::plan_running(bool decode) {
   for (size_t i = 0; i < running_.size() && tokens_left_ > 0; ++i) {
     Sequence& sequence = *running_[i];
-    if (!sequence.planned && (sequence.num_remaining() == 1) == decode) plan_chunk(sequence);
+    if (sequence.planned || sequence.waits_for_mask) continue;
+    if ((sequence.num_remaining() == 1) == decode) plan_chunk(sequence);
   }
 }
 
@@ -302,11 +304,17 @@ bool Scheduler::commit_item(const StepPlan::Item& item, StepResult& result) {
     end(s);
     return true;
   }
-  s.num_computed += item.num_tokens;
+  s.num_computed += item.num_tokens - (result.deferred ? 1 : 0);
   s.num_prompt_rows = std::max(s.num_prompt_rows, std::min(s.num_computed, prompt_rows(s)));
   share_full_blocks(s);
   if (s.index == 0 && s.num_computed >= s.num_prompt_tokens) fork(*s.request);
   if (!item.samples) return false;
+  s.waits_for_mask = result.deferred;
+  if (result.deferred) return false;
+  if (result.token_id < 0) {
+    end(s);
+    return true;
+  }
 
   s.tokens.push_back(result.token_id);
   if (s.request->ends_at(result.token_id)) {

@@ -34,7 +34,10 @@ struct StepPlan {
 // What a step made of one item. The engine sets `finish` for a fault (kError) or a completed
 // constraint (kStop); commit() adds the ends it finds itself.
 struct StepResult {
-  int32_t token_id = -1;
+  int32_t token_id = -1;  // stays so when a constraint was found complete (kStop) or pending
+  // The token's constraint was pending: the sequence waits for it, and computes its last token
+  // again when it samples.
+  bool deferred = false;
   std::optional<FinishReason> finish;
 };
 
@@ -73,6 +76,8 @@ class Scheduler {
   // belongs to plan.items[i]. For items that do not sample only a fault counts.
   void commit(StepPlan& plan, std::span<StepResult> results);
 
+  // In order. A waits_for_mask is cleared by whoever sees the mask ready.
+  std::span<Sequence* const> running() const { return running_; }
   bool idle() const { return running_.empty() && waiting_.empty(); }
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
   int64_t num_waiting_requests() const { return num_waiting_requests_; }

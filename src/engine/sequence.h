@@ -50,7 +50,8 @@ struct Sequence {
   int preemptions = 0;
   bool guaranteed =
       false;  // blocks for its longest possible length are promised: never preempted again
-  bool planned = false;  // part of the step in flight
+  bool planned = false;         // part of the step in flight
+  bool waits_for_mask = false;  // left out of steps: what may follow is not known yet
   std::unique_ptr<SamplingState> sampling;
   SequenceQueue::node_type queue_node;  // its place in the queue while it is not there
 

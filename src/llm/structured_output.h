@@ -29,7 +29,8 @@ class StructuredOutputCompiler {
   ~StructuredOutputCompiler();
 
   // For EngineRequest::make_mask. Bounded in time and memory whatever the text. Throws Error
-  // invalid_argument (param: output.param) when the text is malformed, unsatisfiable or too complex.
+  // invalid_argument (param: output.param) when the text is malformed, unsatisfiable or too
+  // complex.
   MakeMask compile(const StructuredOutput& output);
 
  private:

@@ -16,7 +16,8 @@ namespace miniinfer {
 // How a model writes its tool calls.
 enum class ToolCallFormat : uint8_t {
   kNone,    // not at all: all text is content
-  kHermes,  // <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>; Qwen, the embedded model
+  kHermes,  // <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>; Qwen, the embedded
+            // model
   kLlama3,  // {"name": ..., "parameters": {...}}, with or without <|python_tag|> before it
 };
 

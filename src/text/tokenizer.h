@@ -43,6 +43,7 @@ class Tokenizer {
 
  private:
   friend class Detokenizer;
+  friend class GrammarVocabulary;
   friend std::vector<int32_t> encode_chat(const Tokenizer&, const class ChatTemplate&,
                                           const struct ChatRenderArgs&, std::string*);
   struct Impl;

@@ -30,7 +30,7 @@ class RandomSchedule {
       if (below(12) == 0) cancel_one();
       if (std::string error = one_step(); !error.empty()) return error;
       now_ += milliseconds(1);
-      if (!scheduler_.idle() && --steps_left < 0) return "no progress";
+      if (!scheduler_.idle() && !waits_ && --steps_left + extra_steps_ < 0) return "no progress";
     }
     return check_ends();
   }
@@ -38,6 +38,7 @@ class RandomSchedule {
   struct Tally {
     int64_t cancelled_queued = 0, cancelled_prefill = 0, cancelled_decode = 0;
     int64_t cancelled_preempted = 0;
+    int64_t deferred = 0;
     int64_t preempted = 0, preempted_to_the_limit = 0, expired = 0, prefix_hits = 0;
   };
   const Tally& tally() const { return tally_; }
@@ -122,7 +123,18 @@ class RandomSchedule {
     end_of(s) = End::kCancelled;
   }
 
+  // Returns whether some sequence still waits for its mask.
+  bool some_masks_become_ready() {
+    bool waits = false;
+    for (Sequence* s : scheduler_.running()) {
+      s->waits_for_mask = s->waits_for_mask && below(2) == 0;
+      waits |= s->waits_for_mask;
+    }
+    return waits;
+  }
+
   std::string one_step() {
+    waits_ = some_masks_become_ready();
     StepPlan& plan = scheduler_.plan(now_);
     for (Sequence* s : plan.expired) {
       if (end_of(*s) != End::kNone) return "a sequence ended twice";
@@ -133,6 +145,11 @@ class RandomSchedule {
     std::vector<StepResult> results(plan.items.size());
     for (size_t i = 0; i < plan.items.size(); ++i) {
       if (!model_.run(plan.items[i], results[i].token_id)) return "a cached token is wrong";
+      if (plan.items[i].samples && deferring_ && below(3) == 0) {
+        results[i] = {.deferred = true};  // a mask that is late
+        ++tally_.deferred;
+        ++extra_steps_;
+      }
       if (below(256) == 0) results[i].finish = FinishReason::kError;
     }
     const std::vector<StepPlan::Item> items = plan.items;
@@ -150,10 +167,11 @@ class RandomSchedule {
 
   std::string check_plan(const StepPlan& plan) {
     if (std::string error = scheduler_.check(); !error.empty()) return error;
-    if (plan.items.empty() && !scheduler_.idle()) return "work but an empty step";
+    if (plan.items.empty() && !scheduler_.idle() && !waits_) return "work but an empty step";
     int64_t tokens = 0, rows = 0;
     for (const StepPlan::Item& item : plan.items) {
       const Sequence& s = *item.sequence;
+      if (s.waits_for_mask) return "it waits for its mask";
       if (item.num_tokens < 1 || item.begin != s.num_computed) return "a malformed item";
       if (item.samples != (item.begin + item.num_tokens == s.num_tokens()))
         return "samples is wrong";
@@ -199,6 +217,9 @@ class RandomSchedule {
   SimulatedModel model_;
   std::vector<Submitted> requests_;
   Clock::time_point now_{};
+  const bool deferring_ = below(4) == 0;
+  bool waits_ = false;
+  int64_t extra_steps_ = 0;  // that late masks cost
   Tally tally_;
 };
 
@@ -209,6 +230,7 @@ struct TallyField {
   int64_t at_least;
 };
 constexpr TallyField kTallyFields[] = {
+    {"late masks", &Tally::deferred, 1000},
     {"cancelled while queued", &Tally::cancelled_queued, 1000},
     {"cancelled in prefill", &Tally::cancelled_prefill, 1000},
     {"cancelled while decoding", &Tally::cancelled_decode, 1000},
@@ -387,8 +409,8 @@ TEST(Scheduler, RowsOfPromptLogprobsComeInChunksAndOnlyOnce) {
   EXPECT_EQ(rows, (std::vector<int>{64, 64, 12, 1, 1, 1}));
 }
 
-// The workload that small engines are compared by: lengths uniform in 100..1024. Half a block of some
-// 560 tokens is lost on average.
+// The workload that small engines are compared by: lengths uniform in 100..1024. Half a block of
+// some 560 tokens is lost on average.
 TEST(Scheduler, LessThanFourPercentOfTheCacheIsWasted) {
   EngineConfig config;
   config.max_model_len = 2048;

@@ -88,6 +88,36 @@ int32_t mi_text_encode_chat(const MiTextTokenizer* tokenizer, const MiTextTempla
                             const MiTextChat* chat, MiTextIds* ids, MiTextBytes* rendered,
                             MiTextBytes* error);
 
+// A model's tokens for grammars: ids below `size`; `eos_ids` end a complete text.
+typedef struct MiTextVocabulary MiTextVocabulary;
+typedef struct MiTextGrammar MiTextGrammar;
+typedef struct MiTextMatcher MiTextMatcher;
+
+enum MiTextGrammarKind {
+  MI_TEXT_JSON_SCHEMA = 0,
+  MI_TEXT_REGEX = 1,  // Rust's syntax, matched as a whole
+  MI_TEXT_LARK = 2,   // llguidance's variant of Lark
+};
+
+int32_t mi_text_vocabulary_new(const MiTextTokenizer* tokenizer, size_t size,
+                               const int32_t* eos_ids, size_t eos_count, MiTextVocabulary** out,
+                               MiTextBytes* error);
+void mi_text_vocabulary_free(MiTextVocabulary* vocabulary);
+// Ends within 5 s whatever the text. Holds the vocabulary alive by itself.
+int32_t mi_text_grammar_new(const MiTextVocabulary* vocabulary, int32_t kind, const uint8_t* text,
+                            size_t size, MiTextGrammar** out, MiTextBytes* error);
+void mi_text_grammar_free(MiTextGrammar* grammar);
+
+// The progress of one text; one thread at a time. Independent of the grammar once made.
+int32_t mi_text_matcher_new(const MiTextGrammar* grammar, MiTextMatcher** out, MiTextBytes* error);
+void mi_text_matcher_free(MiTextMatcher* matcher);
+// Sets bit t of `bits` (32 a word) for each token allowed next, and clears the others.
+int32_t mi_text_matcher_fill(MiTextMatcher* matcher, uint32_t* bits, size_t words,
+                             MiTextBytes* error);
+// Takes a token; *complete: no token can follow.
+int32_t mi_text_matcher_consume(MiTextMatcher* matcher, int32_t id, bool* complete,
+                                MiTextBytes* error);
+
 #ifdef __cplusplus
 }
 #endif

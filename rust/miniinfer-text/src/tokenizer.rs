@@ -141,6 +141,15 @@ impl Tokenizer {
         Ok(token.filter(|token| !(skip_special_tokens && self.added.is_special_token(token))))
     }
 
+    /// The bytes that a token adds to the text; none for an id without a token. The first token of
+    /// a text may be decoded without the space that it has here.
+    pub fn token_bytes(&self, id: u32) -> Outcome<Option<Vec<u8>>> {
+        if let Some(token) = self.added.get_added_tokens_decoder().get(&id) {
+            return Ok(Some(token.content.clone().into_bytes()));
+        }
+        self.model.id_to_token(id).map(|token| self.decoding.token_bytes(token)).transpose()
+    }
+
     pub fn vocab_size(&self) -> i64 {
         self.vocab_size
     }

@@ -9,7 +9,7 @@ mod stage;
 
 use tokenizers::DecoderWrapper;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use clean_up::CleanUp;
 use stage::{Stage, State};
 
@@ -28,6 +28,24 @@ pub struct Stream {
 impl Decoding {
     pub fn new(decoder: Option<DecoderWrapper>, clean_up: bool) -> Self {
         Self { stages: Stage::chain(decoder), clean_up }
+    }
+
+    /// The bytes that a token adds to a text in whose middle it stands. Decoders for which there
+    /// are no such bytes are unsupported.
+    pub fn token_bytes(&self, token: String) -> Outcome<Vec<u8>> {
+        if self.clean_up {
+            return Err(Failure::unsupported("the tokenizer cleans up spaces between tokens"));
+        }
+        let mut bytes = token.into_bytes();
+        for stage in &self.stages {
+            bytes = stage.token_bytes(bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether tokens are nothing but runs of bytes, wherever they stand.
+    pub fn is_bytes(&self) -> bool {
+        !self.clean_up && matches!(self.stages.as_slice(), [Stage::ByteLevel])
     }
 
     pub fn start(&self) -> Stream {

@@ -78,6 +78,37 @@ impl Stage {
         }
     }
 
+    /// A token of the middle of a text, alone. What is stripped at the ends of a text is not here.
+    pub fn token_bytes(&self, token: Vec<u8>) -> Outcome<Vec<u8>> {
+        let Ok(text) = std::str::from_utf8(&token) else {
+            return Ok(token); // a byte of a stage before
+        };
+        Ok(match self {
+            Self::ByteLevel => {
+                let mut bytes = Vec::new();
+                byte_level::append_bytes(text, &mut bytes);
+                bytes
+            }
+            Self::ByteFallback if is_byte_token(text) => {
+                vec![u8::from_str_radix(&text[3..5], 16).unwrap_or_default()]
+            }
+            Self::ByteFallback | Self::Strip { fused: true, .. } => token,
+            Self::Strip { content, start, stop, .. } => {
+                strip(text, *content, *start, *stop).into_bytes()
+            }
+            Self::Metaspace { replacement, .. } => text.replace(*replacement, " ").into_bytes(),
+            Self::Each(decoder) => decode(decoder, vec![text.to_string()])?.concat().into_bytes(),
+            Self::LastDiffers(decoder) => {
+                decode(decoder, vec![text.to_string(), String::new()])?.concat().into_bytes()
+            }
+            Self::Spaces | Self::FirstDiffers(_) | Self::Whole { .. } => {
+                return Err(Failure::unsupported(
+                    "the tokenizer's tokens have no text of their own",
+                ))
+            }
+        })
+    }
+
     pub fn push(&self, state: &mut State, token: String, out: &mut Emitted) -> Outcome<()> {
         match (self, state) {
             (Self::Spaces, State::First(first)) => {

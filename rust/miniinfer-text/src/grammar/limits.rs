@@ -1,0 +1,35 @@
+//! What one constraint may cost. Constraints come with requests: none may hold a thread or memory
+//! for long.
+
+use std::time::Duration;
+
+use llguidance::api::ParserLimits;
+
+/// The largest published schemas that people constrain with (FHIR) have some 4 MB and are out of
+/// reach of a request anyway; function schemas stay below 100 kB.
+pub const MAX_TEXT_BYTES: usize = 512 << 10;
+
+/// A compilation that has not ended by then is given up.
+pub const COMPILE_TIME: Duration = Duration::from_secs(5);
+
+/// Given-up compilations that may still be running; beyond, nothing is compiled until one ends.
+pub const MAX_ABANDONED: usize = 2;
+
+/// Schemas nest by recursion in the library: 64 levels of `allOf` took less than 1 MB.
+pub const COMPILE_STACK_BYTES: usize = 64 << 20;
+
+pub fn parser_limits() -> ParserLimits {
+    ParserLimits {
+        // About 20 ms, and room for schemas of 200 kB.
+        initial_lexer_fuel: 1_000_000,
+        max_grammar_size: 250_000,
+        // A mask takes 15 ms and 3 ms of these at most.
+        step_lexer_fuel: 200_000,
+        step_max_items: 50_000,
+        max_items_in_row: 2000,
+        // Up to 2 kB each: 40 MB a sequence at worst. Ordinary schemas use some hundreds.
+        max_lexer_states: 20_000,
+        precompute_large_lexemes: true,
+        verbose_errors: false,
+    }
+}
