@@ -59,6 +59,14 @@ std::vector<int32_t> LlmCore::eos_token_ids() const {
   return {};
 }
 
+StructuredOutputCompiler& LlmCore::structured_outputs() const {
+  std::call_once(structured_outputs_once_, [this] {
+    structured_outputs_ = std::make_unique<StructuredOutputCompiler>(
+        text().tokenizer, config_.vocab_size, eos_token_ids());
+  });
+  return *structured_outputs_;
+}
+
 std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
   if (prompt.kind == Prompt::Kind::kTokens) {
     if (prompt.token_ids.empty()) reject("prompt_token_ids", "is empty");
@@ -113,6 +121,11 @@ LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
   if (!params.bad_words.empty()) {
     if (!text().tokenizer) reject("bad_words", "the model has no tokenizer.json");
     request.bad_words = bad_word_tokens(*text().tokenizer, params.bad_words);
+  }
+  if (params.structured_output) {
+    const StructuredOutput output = *std::exchange(params.structured_output, std::nullopt);
+    if (!text().tokenizer) reject(output.param, "the model has no tokenizer.json");
+    request.make_mask = structured_outputs().compile(output);
   }
   request.eos_token_ids = eos_token_ids();
   request.priority = prompt.priority;

@@ -3,6 +3,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "llm/checkpoint.h"
 #include "llm/engine_plan.h"
 #include "llm/request_output.h"
+#include "llm/structured_output.h"
 #include "miniinfer/llm.h"
 
 namespace miniinfer {
@@ -57,6 +59,7 @@ class LlmCore {
 
  private:
   std::vector<int32_t> eos_token_ids() const;
+  StructuredOutputCompiler& structured_outputs() const;
   // `field` is the request's name for its prompt.
   void check_prompt(const std::vector<int32_t>& token_ids, int max_tokens, const char* field) const;
 
@@ -66,6 +69,8 @@ class LlmCore {
   std::shared_future<TextSide> text_;
   EnginePlan plan_;
   double load_seconds_ = 0;
+  mutable std::once_flag structured_outputs_once_;
+  mutable std::unique_ptr<StructuredOutputCompiler> structured_outputs_;  // once it is needed
   std::unique_ptr<Engine> engine_;
 };
 

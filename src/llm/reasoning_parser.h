@@ -4,7 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace miniinfer {
@@ -42,8 +41,11 @@ class ReasoningParser {
   ReasoningDelta finish();
 
  private:
-  enum class State : uint8_t { kStart, kThinking, kAnswerStart, kAnswer };
+  enum class State : uint8_t { kStart, kThinkingStart, kThinking, kAnswerStart, kAnswer };
+  void start();
+
   State state_;
+  const bool opened_;
   std::string held_;  // may still be part of a marker, or white space before one
 };
 

@@ -6,6 +6,7 @@
 
 #include "llm/error_json.h"
 #include "llm/sampling_json.h"
+#include "llm/structured_output.h"
 
 namespace miniinfer {
 namespace {
@@ -129,10 +130,12 @@ BatchItem parse_request_line(std::string_view line, int64_t line_number,
     item.prompt = prompt_of(json);
     for (const auto& [key, value] : json.items()) {
       if (key == "prompt" || key == "prompt_token_ids" || key == "messages" || key == "tools" ||
-          key == "chat_template_kwargs")
+          key == "chat_template_kwargs" || key == "response_format" || key == "structured_outputs")
         continue;
       set_field(item, key, value);
     }
+    if (auto output = structured_output_from_json(json))
+      item.params.structured_output = std::move(output);
   } catch (const Error& error) {
     item.error = error;
   }

@@ -10,7 +10,8 @@
 namespace miniinfer {
 
 // A line of a prompts file: {"prompt"} or {"prompt_token_ids"} or {"messages", "tools",
-// "chat_template_kwargs"}, and any sampling fields, which replace those of `defaults`. What is
+// "chat_template_kwargs"}, any sampling fields, which replace those of `defaults`, and
+// "response_format" or "structured_outputs". What is
 // wrong with the line goes into the item's error.
 BatchItem parse_request_line(std::string_view line, int64_t line_number, const BatchItem& defaults);
 

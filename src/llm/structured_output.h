@@ -35,7 +35,7 @@ class StructuredOutputCompiler {
 
  private:
   class Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace miniinfer

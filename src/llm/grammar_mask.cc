@@ -1,0 +1,94 @@
+#include "llm/grammar_mask.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "miniinfer/error.h"
+
+namespace miniinfer {
+namespace {
+
+constexpr int32_t kNoToken = -1;
+
+}  // namespace
+
+// A job's while the state is kPending, the engine's otherwise.
+struct GrammarMask::Shared {
+  Shared(const Grammar& grammar, int64_t vocab_size)
+      : matcher(grammar), bits(static_cast<size_t>((vocab_size + 31) / 32)) {}
+
+  void advance(int32_t token_id) {
+    try {
+      if (token_id != kNoToken && !matcher.accept(token_id)) return publish(State::kComplete);
+      matcher.fill(bits);
+    } catch (const Error& e) {
+      error = e;
+    } catch (const std::exception& e) {
+      error = Error(ErrorCode::kInternal, e.what());
+    }
+    publish(State::kReady);
+  }
+
+  void publish(State next) {
+    state.store(next, std::memory_order_release);
+    std::lock_guard lock(mutex);
+    if (wake) wake();
+  }
+
+  GrammarMatcher matcher;
+  std::vector<uint32_t> bits;
+  std::optional<Error> error;
+  std::atomic<State> state = State::kPending;
+  std::mutex mutex;            // held while wake is called, so that it ends with the mask
+  std::function<void()> wake;  // empty once nobody is interested
+};
+
+GrammarMask::GrammarMask(std::shared_ptr<WorkerPool> pool, const Grammar& grammar,
+                         int64_t vocab_size)
+    : pool_(std::move(pool)), shared_(std::make_shared<Shared>(grammar, vocab_size)) {}
+
+GrammarMask::~GrammarMask() {
+  std::lock_guard lock(shared_->mutex);
+  shared_->wake = nullptr;
+}
+
+void GrammarMask::set_wake(std::function<void()> wake) {
+  {
+    std::lock_guard lock(shared_->mutex);
+    shared_->wake = std::move(wake);
+  }
+  post(kNoToken);
+}
+
+TokenMask::State GrammarMask::state() noexcept {
+  return shared_->state.load(std::memory_order_acquire);
+}
+
+void GrammarMask::fill(std::span<uint32_t> allowed) {
+  if (shared_->error) throw *shared_->error;
+  std::copy_n(shared_->bits.begin(), std::min(allowed.size(), shared_->bits.size()),
+              allowed.begin());
+}
+
+bool GrammarMask::accept(int32_t token_id) {
+  shared_->state.store(State::kPending, std::memory_order_release);
+  post(token_id);
+  return true;
+}
+
+void GrammarMask::post(int32_t token_id) {
+  pool_->post([shared = shared_, token_id] {
+    bool wanted = false;
+    {
+      std::lock_guard lock(shared->mutex);
+      wanted = shared->wake != nullptr;
+    }
+    if (wanted) shared->advance(token_id);
+  });
+}
+
+}  // namespace miniinfer
