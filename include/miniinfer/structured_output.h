@@ -11,7 +11,7 @@ struct StructuredOutput {
   enum class Kind : uint8_t {
     kJsonObject,  // any JSON object; text is empty
     kJsonSchema,  // text: a JSON Schema (the parts that llguidance supports; others are refused)
-    kRegex,       // text: a regular expression in Rust's syntax, matched as a whole
+    kRegex,       // text: a regular expression in Rust's syntax, matched as a whole; \d is 0-9
     kChoice,      // text: a JSON array of at least one string
     kGrammar,     // text: a grammar in Lark's syntax (llguidance's variant), with a rule `start`
   };

@@ -39,7 +39,8 @@ std::string regex_of_choice(const StructuredOutput& output) {
   if (choices.is_array())
     for (const Json& choice : choices) {
       if (!choice.is_string()) break;
-      regex += (regex.empty() ? "(?:" : "|") + quoted_for_regex(choice.get<std::string>());
+      regex += regex.empty() ? "(?:" : "|";
+      regex += quoted_for_regex(choice.get<std::string>());
     }
   if (regex.empty() || !choices.back().is_string())
     throw Error(ErrorCode::kInvalidArgument,

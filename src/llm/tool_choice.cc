@@ -100,12 +100,12 @@ ToolCallFormat detect_tool_call_format(const ChatTemplate* chat_template) {
   } catch (const Error&) {
     return ToolCallFormat::kNone;
   }
-  // What the tools are told with may contain either; the call comes last.
-  const size_t call = text.rfind(R"({"name": "probed",)");
+  // The instructions may quote either form; the call itself comes last.
+  const size_t call = text.rfind(R"("probed")");
   if (call == std::string::npos) return ToolCallFormat::kNone;
-  const std::string_view before = std::string_view(text).substr(0, call);
-  const size_t open = before.rfind("<tool_call>");
-  if (open != std::string_view::npos && call - open <= 16) return ToolCallFormat::kHermes;
+  const size_t open = text.rfind("<tool_call>", call), close = text.rfind("</tool_call>", call);
+  if (open != std::string::npos && (close == std::string::npos || close < open))
+    return ToolCallFormat::kHermes;
   if (text.find(R"("parameters": {"x": 1}})", call) != std::string::npos)
     return ToolCallFormat::kLlama3;
   return ToolCallFormat::kNone;

@@ -41,8 +41,8 @@ struct ToolDelta {
 };
 
 // Splits the text of one continuation into content and tool calls as it comes. Deltas together do
-// not depend on how the text was cut; no marker is ever part of one. Text that begins like a call
-// and turns out to be none is content.
+// not depend on how the text was cut; the markers of a call are no part of them, nor is white space
+// around it. Text that begins like a call and turns out to be none is content, markers and all.
 class ToolParser {
  public:
   // The id of call i is `id_prefix` followed by i.

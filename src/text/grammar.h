@@ -12,7 +12,7 @@ namespace miniinfer {
 
 enum class GrammarKind : uint8_t {
   kJsonSchema,
-  kRegex,  // Rust's syntax, matched as a whole
+  kRegex,  // Rust's syntax, matched as a whole; \d is an ASCII digit
   kLark,   // llguidance's variant of Lark
 };
 

@@ -44,6 +44,16 @@ TEST(RequestLines, FieldsOfALineReplaceTheDefaults) {
   EXPECT_TRUE(parse(R"({"prompt": "a"})", defaults).default_max_tokens);
 }
 
+TEST(RequestLines, ALineMayConstrainItsAnswer) {
+  const BatchItem item = parse(R"({"prompt": "a", "structured_outputs": {"regex": "b+"}})");
+  ASSERT_FALSE(item.error);
+  EXPECT_EQ(item.params.structured_output->text, "b+");
+  EXPECT_EQ(rejected_param(R"({"prompt": "a", "response_format": {"type": "xml"}})"),
+            "response_format");
+  EXPECT_EQ(rejected_param(R"({"prompt": "a", "structured_outputs": {"xml": 1}})"),
+            "structured_outputs");
+}
+
 TEST(RequestLines, BadLinesNameTheField) {
   EXPECT_EQ(rejected_param("not json"), "");
   EXPECT_EQ(rejected_param("[]"), "");

@@ -8,8 +8,12 @@ use llguidance::api::TopLevelGrammar;
 use regex_syntax::hir::{HirKind, Look};
 use serde_json::{json, Value};
 
-use super::limits::{COMPILE_STACK_BYTES, COMPILE_TIME, MAX_ABANDONED, MAX_TEXT_BYTES};
-use super::Vocabulary;
+use super::limits::{
+    COMPILE_STACK_BYTES, COMPILE_TIME, MAX_ABANDONED, MAX_COMPILED_BYTES, MAX_DIVISOR,
+    MAX_TEXT_BYTES,
+};
+use super::matcher::{refused, too_complex};
+use super::{Matcher, Vocabulary};
 use crate::failure::{Failure, Outcome};
 use crate::ffi::caught;
 
@@ -22,12 +26,7 @@ pub enum Kind {
 
 /// Compiled once, for any number of texts.
 pub struct Grammar {
-    fresh: Mutex<llguidance::Matcher>,
-}
-
-/// The progress of one text.
-pub struct Matcher {
-    inner: llguidance::Matcher,
+    fresh: Mutex<Matcher>,
 }
 
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
@@ -68,39 +67,55 @@ impl Grammar {
     /// Its caches are the text's own: another text can neither fill nor break them.
     pub fn matcher(&self) -> Matcher {
         let fresh = self.fresh.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Matcher { inner: fresh.deep_clone() }
+        fresh.independent()
     }
 }
 
-impl Matcher {
-    /// Writes the tokens allowed next, one bit each; beyond the vocabulary none.
-    pub fn fill(&mut self, bits: &mut [u32]) -> Outcome<()> {
-        let mask = self.inner.compute_mask_or_eos().map_err(|e| refused(&e.to_string()))?;
-        let words = mask.as_slice();
-        bits.fill(0);
-        let count = bits.len().min(words.len());
-        bits[..count].copy_from_slice(&words[..count]);
-        Ok(())
-    }
-
-    /// Takes the sampled token; true when no token can follow.
-    pub fn consume(&mut self, id: i32) -> Outcome<bool> {
-        self.inner.consume_token(id as u32).map_err(|e| refused(&e.to_string()))?;
-        Ok(self.inner.is_stopped())
-    }
-}
-
-fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<llguidance::Matcher> {
+fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> {
+    check_divisors(text)?;
     let grammar = match kind {
         Kind::JsonSchema => TopLevelGrammar::from_json_schema(schema(text)?),
-        Kind::Regex => TopLevelGrammar::from_regex(regex(text)?),
+        Kind::Regex => {
+            // \d is 0 to 9, as almost everybody means it; both readings match the text then.
+            let pattern = llguidance::regex_to_lark(regex(text)?, "d");
+            TopLevelGrammar::from_lark(format!("start: /{pattern}/"))
+        }
         Kind::Lark => TopLevelGrammar::from_lark(text.to_string()),
     };
-    let parser = vocabulary.factory.create_parser(grammar);
-    let mut matcher = llguidance::Matcher::new(Ok(parser.map_err(|e| refused(&e.to_string()))?));
+    let parser = vocabulary.factory.create_parser(grammar).map_err(|e| refused(&e.to_string()))?;
+    let mut matcher = Matcher::new(parser);
     // The first mask shows whether anything can match, and every text starts with what it computed.
-    matcher.compute_mask_or_eos().map_err(|e| refused(&e.to_string()))?;
+    matcher.fill(&mut [])?;
+    matcher.check_size(MAX_COMPILED_BYTES)?;
     Ok(matcher)
+}
+
+/// Numbers that must be a multiple of n are matched by n states, those of two such constraints by
+/// their least common multiple.
+fn check_divisors(text: &str) -> Outcome<()> {
+    let mut multiple = 1u64;
+    for part in text.split("\"multipleOf\"").skip(1) {
+        let value = part.trim_start().strip_prefix(':').unwrap_or_default().trim_start();
+        let mantissa = value.split(|c: char| !(c.is_ascii_digit() || c == '.')).next();
+        let digits: String = mantissa.unwrap_or_default().chars().filter(|c| *c != '.').collect();
+        let divisor: u64 = match digits.trim_matches('0') {
+            "" => continue,
+            digits => digits.parse().unwrap_or(u64::MAX),
+        };
+        multiple = divisor / gcd(multiple, divisor) * multiple;
+        if divisor > MAX_DIVISOR || multiple > MAX_DIVISOR {
+            return Err(Failure::invalid("multipleOf has too many digits"));
+        }
+    }
+    Ok(())
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 {
+        a
+    } else {
+        gcd(b, a % b)
+    }
 }
 
 /// Whitespace between a JSON text's tokens is bounded: a model that falls to writing it would
@@ -140,24 +155,4 @@ fn regex(text: &str) -> Outcome<&str> {
         rest = rest.strip_suffix('$').unwrap_or(rest);
     }
     Ok(rest)
-}
-
-/// The library's reason without what it adds for its own developers.
-fn refused(message: &str) -> Failure {
-    if message.starts_with("panic") {
-        return too_complex(message);
-    }
-    let end = message.find("\n<").unwrap_or(message.len());
-    let reason: String = message[..end].chars().take(300).collect();
-    Failure::invalid(if reason == "NoExtensionBias" {
-        "no token can follow".to_string()
-    } else {
-        reason
-    })
-}
-
-/// The library asserts its own limits here and there.
-fn too_complex(panic: &str) -> Failure {
-    let reason: String = panic.lines().next().unwrap_or_default().chars().take(200).collect();
-    Failure::invalid(format!("is too complex ({reason})"))
 }

@@ -18,6 +18,16 @@ pub const MAX_ABANDONED: usize = 2;
 /// Schemas nest by recursion in the library: 64 levels of `allOf` took less than 1 MB.
 pub const COMPILE_STACK_BYTES: usize = 64 << 20;
 
+/// Of a compiled grammar, which every text copies: 3 ms and 16 MB at worst. A schema of 100 kB has
+/// some 2 MB.
+pub const MAX_COMPILED_BYTES: usize = 16 << 20;
+
+/// Of one text's caches.
+pub const MAX_MATCHER_BYTES: usize = 64 << 20;
+
+/// The states of `multipleOf`; a hundred thousand take 50 ms and 10 MB.
+pub const MAX_DIVISOR: u64 = 100_000;
+
 pub fn parser_limits() -> ParserLimits {
     ParserLimits {
         // About 20 ms, and room for schemas of 200 kB.
@@ -27,8 +37,8 @@ pub fn parser_limits() -> ParserLimits {
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
         max_items_in_row: 2000,
-        // Up to 2 kB each: 40 MB a sequence at worst. Ordinary schemas use some hundreds.
-        max_lexer_states: 20_000,
+        // Ordinary schemas use some hundreds; `\w{1,1000}` uses 20,000.
+        max_lexer_states: 100_000,
         precompute_large_lexemes: true,
         verbose_errors: false,
     }

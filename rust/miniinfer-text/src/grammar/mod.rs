@@ -3,7 +3,9 @@
 
 mod compile;
 mod limits;
+mod matcher;
 mod vocabulary;
 
-pub use compile::{Grammar, Kind, Matcher};
+pub use compile::{Grammar, Kind};
+pub use matcher::Matcher;
 pub use vocabulary::Vocabulary;

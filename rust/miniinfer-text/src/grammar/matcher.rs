@@ -1,0 +1,95 @@
+//! One text on its way through a grammar.
+
+use llguidance::TokenParser;
+
+use super::limits::MAX_MATCHER_BYTES;
+use crate::failure::{Failure, Outcome};
+use crate::ffi::caught;
+
+pub struct Matcher {
+    parser: TokenParser,
+    /// Why it cannot go on. After a panic nothing of the parser is to be trusted.
+    failed: Option<String>,
+}
+
+impl Matcher {
+    pub fn new(mut parser: TokenParser) -> Self {
+        parser.start_without_prompt();
+        Self { parser, failed: None }
+    }
+
+    /// A copy that shares nothing.
+    pub fn independent(&self) -> Self {
+        Self { parser: self.parser.deep_clone(), failed: self.failed.clone() }
+    }
+
+    /// Writes the tokens allowed next, one bit each; beyond the vocabulary none.
+    pub fn fill(&mut self, bits: &mut [u32]) -> Outcome<()> {
+        self.guarded(|parser| {
+            let mask = if parser.stopped() {
+                parser.token_env.tok_trie().eos_token_set()
+            } else {
+                parser.compute_mask()?
+            };
+            let words = mask.as_slice();
+            bits.fill(0);
+            let count = bits.len().min(words.len());
+            bits[..count].copy_from_slice(&words[..count]);
+            Ok(())
+        })
+    }
+
+    /// Takes the sampled token; true when no token can follow.
+    pub fn consume(&mut self, id: i32) -> Outcome<bool> {
+        self.check_size(MAX_MATCHER_BYTES)?;
+        self.guarded(|parser| {
+            let dropped = parser.consume_token(id as u32)?;
+            anyhow::ensure!(dropped == 0, "tokens cannot be taken back");
+            parser.check_stop()?;
+            Ok(parser.stopped())
+        })
+    }
+
+    /// What the lexer has cached grows with the text.
+    pub fn check_size(&mut self, limit: usize) -> Outcome<()> {
+        let bytes = self.guarded(|parser| Ok(parser.parser.lexer_stats().num_bytes))?;
+        if bytes > limit {
+            return Err(Failure::invalid("is too complex"));
+        }
+        Ok(())
+    }
+
+    fn guarded<T>(
+        &mut self,
+        body: impl FnOnce(&mut TokenParser) -> anyhow::Result<T>,
+    ) -> Outcome<T> {
+        if let Some(message) = &self.failed {
+            return Err(Failure::invalid(message.clone()));
+        }
+        let failure = match caught(|| body(&mut self.parser)) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => refused(&error.to_string()),
+            Err(panic) => too_complex(&panic),
+        };
+        self.failed = Some(failure.message.clone());
+        Err(failure)
+    }
+}
+
+/// The first line of the library's reason; it adds more for its own developers.
+pub fn refused(message: &str) -> Failure {
+    if message.starts_with("panic") {
+        return too_complex(message);
+    }
+    let reason: String = message.lines().next().unwrap_or_default().chars().take(300).collect();
+    Failure::invalid(match reason.as_str() {
+        "NoExtensionBias" => "no token can follow",
+        reason => reason,
+    })
+}
+
+/// The library asserts its own limits here and there.
+pub fn too_complex(panic: &str) -> Failure {
+    let reason: String = panic.lines().next().unwrap_or_default().chars().take(200).collect();
+    Failure::invalid(format!("is too complex ({reason})"))
+}
