@@ -27,7 +27,7 @@ ALLOWED = {
     "apps": ["serve", "llm", "engine", "text", "models", "kvcache", "nn", "ops", "comm", "weights", "quant",
              "autograd", "tensor", "base"],
 }
-PUBLIC = {"error": "base", "tensor": "tensor", "context": "tensor", "sampling_params": "engine", "llm": "llm"}
+PUBLIC = {"error": "base", "tensor": "tensor", "context": "tensor", "sampling_params": "engine", "structured_output": "engine", "llm": "llm"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
