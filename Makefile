@@ -28,7 +28,7 @@ test:
 	cmake --build build -j $(JOBS)
 	python3 tools/check_layers.py
 	ctest --test-dir build --output-on-failure
-	.venv/bin/python -m pytest -q tests/cli tests/install
+	.venv/bin/python -m pytest -q tests/cli tests/install tests/server
 	.venv/bin/python -m pytest -q web/tests
 
 # Host code under AddressSanitizer and UndefinedBehaviorSanitizer, the whole suite.
@@ -37,7 +37,7 @@ test-asan:
 	cmake --preset asan
 	cmake --build build-asan -j $(JOBS)
 	ctest --test-dir build-asan --output-on-failure
-	MINIINFER_BINARY=build-asan/apps/miniinfer/miniinfer .venv/bin/python -m pytest -q tests/cli
+	MINIINFER_BINARY=build-asan/apps/miniinfer/miniinfer .venv/bin/python -m pytest -q tests/cli tests/server
 
 # The threaded floors under ThreadSanitizer.
 test-tsan:

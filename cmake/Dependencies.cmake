@@ -26,3 +26,13 @@ else()
   add_library(mi_fmt INTERFACE)
   target_link_libraries(mi_fmt INTERFACE fmt::fmt-header-only)
 endif()
+
+# HTTP: Boost's headers alone, and OpenSSL linked statically.
+if(NOT MINIINFER_OPERATORS_ONLY)
+  set(OPENSSL_USE_STATIC_LIBS ON)
+  find_package(OpenSSL REQUIRED)
+  add_library(mi_http INTERFACE)
+  target_compile_definitions(mi_http INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION
+    BOOST_BEAST_SEPARATE_COMPILATION)
+  target_link_libraries(mi_http INTERFACE Boost::headers OpenSSL::SSL OpenSSL::Crypto)
+endif()

@@ -13,6 +13,7 @@ namespace miniinfer {
 using Action = std::function<int()>;
 void add_run(CLI::App& app, Action& action);
 void add_chat(CLI::App& app, Action& action);
+void add_serve(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_bench_engine(CLI::App& app, Action& action);

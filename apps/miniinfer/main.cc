@@ -23,6 +23,7 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"run", "Answer prompts", miniinfer::add_run},
     {"chat", "Talk with a model in the terminal", miniinfer::add_chat},
+    {"serve", "Answer over HTTP, as the OpenAI API does", miniinfer::add_serve},
     {"tokenize", "Text to tokens and back", miniinfer::add_tokenize},
     {"bench", "Measure speed", miniinfer::add_bench},
     {"eval", "Measure how many answers are exactly right", miniinfer::add_eval},
@@ -62,7 +63,7 @@ int run(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::RequiredError&) {
     if (app.get_subcommands().empty())
-      return usage_error("a verb is needed: run, chat, tokenize, bench, eval, inspect or doctor");
+      return usage_error("a verb is needed: run, chat, serve, tokenize, bench, eval, inspect or doctor");
     throw;
   }
   return action();

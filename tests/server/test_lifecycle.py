@@ -1,0 +1,146 @@
+"""Starting, health, and ending under load."""
+
+import json
+import os
+import random
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+from running_server import HOST, RunningServer
+
+ROUNDS = int(os.environ.get("MINIINFER_SIGTERM_ROUNDS", "10"))
+
+
+def test_ready_in_two_seconds(start):
+    server = start()
+    assert server.seconds_to_ready < 2
+    (line,) = [line for line in server.lines() if " ready " in line]
+    assert f"url=http://127.0.0.1:{server.port}" in line and "model=tiny-assistant" in line and "total_bytes=" in line
+
+
+def test_drain(start):
+    """New requests are refused, health says so, what runs finishes, exit 0."""
+    server = start()
+    replies = []
+
+    def stream():
+        replies.append(server.chat(max_tokens=1900, ignore_eos=True, stream=True, timeout=60))
+
+    threads = [threading.Thread(target=stream) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] == 8)
+    server.signal()
+    for _ in range(100):
+        health = server.get("/health")
+        if health.status == 503:
+            break
+        time.sleep(0.005)
+    assert health.status == 503 and health.headers["Retry-After"]
+    refused = server.chat()
+    assert refused.status == 503 and refused.headers["Retry-After"]
+    for thread in threads:
+        thread.join()
+    assert server.wait() == 0
+    for reply in replies:
+        assert reply.events[-1] == "[DONE]" and reply.events[-2]["choices"][0]["finish_reason"] == "length"
+
+
+def test_drain_has_a_deadline(start):
+    server = start("--drain-timeout", 0.2)
+    replies = []
+
+    def long(stream):
+        replies.append(server.chat(max_tokens=1900, ignore_eos=True, n=16, stream=stream))
+
+    threads = [threading.Thread(target=long, args=[stream])
+               for stream in (False, True)]
+    for thread in threads:
+        thread.start()
+    server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] == 32)
+    begin = time.monotonic()
+    server.signal()
+    assert server.wait() == 0 and time.monotonic() - begin < 3
+    for thread in threads:
+        thread.join()
+    assert sorted(reply.status for reply in replies) == [200, 503]
+    (stream,) = [reply for reply in replies if reply.status == 200]
+    assert "shutting down" in stream.events[-1]["error"]["message"]
+
+
+def test_a_second_signal_stops_at_once(start):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = start()
+        thread = threading.Thread(target=lambda: pytest.raises(Exception, server.chat, max_tokens=1900, ignore_eos=True, n=16))
+        thread.start()
+        server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] > 0)
+        server.signal(number)
+        time.sleep(0.1)
+        begin = time.monotonic()
+        server.signal(number)
+        assert server.wait() == 128 + number and time.monotonic() - begin < 1
+        thread.join()
+
+
+def test_signals_under_load(miniinfer):
+    rng = random.Random(seed := random.randrange(1 << 30))
+    print("seed", seed)
+    for _ in range(ROUNDS):
+        server = RunningServer(miniinfer, "--max-num-seqs", "8")
+        stop = threading.Event()
+        broken = []
+
+        def client():
+            while not stop.is_set():
+                try:
+                    reply = server.chat(max_tokens=rng.choice([1, 30, 200]), ignore_eos=True, stream=rng.random() < 0.5)
+                    if reply.status == 200 and b"choices" not in reply.body:
+                        broken.append(reply.body)
+                except OSError:
+                    return
+
+        threads = [threading.Thread(target=client) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        time.sleep(rng.uniform(0, 0.3))
+        server.signal()
+        assert server.wait(20) == 0, server.lines()[-5:]
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not broken
+        server.stop()
+
+
+def test_tls(start, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                           key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost", "-addext",
+                           "subjectAltName=DNS:localhost,IP:127.0.0.1"], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip("no openssl here")
+    server = start("--ssl-certfile", certificate, "--ssl-keyfile", key, scheme="https")
+    context = ssl.create_default_context(cafile=certificate)
+    body = json.dumps({"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0, "stream": True})
+    request = urllib.request.Request(server.url + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"})
+    for _ in range(5):
+        text = urllib.request.urlopen(request, context=context, timeout=10).read().decode()
+        assert text.endswith("data: [DONE]\n\n") and "Paris" in text
+    with socket.create_connection((HOST, server.port), 5) as sock:  # no TLS: no answer, and no harm
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert not sock.recv(1000).startswith(b"HTTP")
+    with pytest.raises(ssl.SSLError):
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.check_hostname = False
+        old.verify_mode = ssl.CERT_NONE
+        old.wrap_socket(socket.create_connection((HOST, server.port), 5))
+    server.signal()
+    assert server.wait() == 0

@@ -1,0 +1,156 @@
+"""What is bounded, and that what ends gives everything back."""
+
+import concurrent.futures
+import json
+import random
+import re
+import socket
+import statistics
+import threading
+import time
+
+import pytest
+from running_server import HOST
+
+LONG = {"max_tokens": 1900, "ignore_eos": True}
+
+
+def resident(server):
+    text = open(f"/proc/{server.process.pid}/status").read()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+
+
+def idle(metrics):
+    return metrics["vllm:num_requests_running"] == metrics["vllm:num_requests_waiting"] == metrics["vllm:kv_cache_usage_perc"] == 0
+
+
+def test_overload_is_refused_quickly_and_holds_no_memory(start):
+    """Ten times what fits: 503 with Retry-After, the first byte within 50 ms (p99), and flat memory."""
+    server = start("--max-num-seqs", 8, "--max-num-queued-reqs", 16)
+    body = json.dumps({"messages": [{"role": "user", "content": "word " * 200}], "max_tokens": 200, "ignore_eos": True})
+    stop = time.monotonic() + 4
+    before = resident(server)
+
+    def client(_):
+        waits, served = [], 0
+        connection = server.connect()
+        while time.monotonic() < stop:
+            begin = time.monotonic()
+            connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            wait = time.monotonic() - begin
+            reply.read()
+            if reply.status == 200:
+                served += 1
+            else:
+                assert reply.status == 503 and reply.headers["Retry-After"]
+                waits.append(wait)
+                time.sleep(0.1)
+        connection.close()
+        return waits, served
+
+    with concurrent.futures.ThreadPoolExecutor(80) as pool:
+        results = list(pool.map(client, range(80)))
+    waits = sorted(wait for waits, _ in results for wait in waits)
+    assert sum(served for _, served in results) > 20 and len(waits) > 100
+    p99 = waits[int(len(waits) * 0.99)]
+    print(f"{len(waits)} refused, first byte after {statistics.median(waits) * 1e3:.1f} ms (median), {p99 * 1e3:.1f} ms (p99)")
+    assert p99 < 0.05
+    assert resident(server) - before < 64
+    server.wait_for(idle)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_aborts_free_everything(start, stream):
+    """Clients that go while their request is queued, in prefill or in decode."""
+    server = start("--max-num-seqs", 4)
+    rng = random.Random(seed := random.randrange(1 << 30))
+    print("seed", seed)
+    body = json.dumps({"prompt": [rng.randrange(10, 1000) for _ in range(600)], "stream": stream, "max_tokens": 1000, "ignore_eos": True})
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def abort(delay):
+        with socket.create_connection((HOST, server.port)) as sock:
+            sock.sendall((head + body).encode())
+            time.sleep(delay)
+            if delay < 0.02:  # a reset, too
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(abort, [rng.uniform(0, 0.1) for _ in range(400)]))
+    gone = time.monotonic()
+    metrics = server.wait_for(idle, 2)
+    print(f"free {time.monotonic() - gone:.3f} s after the last")
+    assert time.monotonic() - gone < 1
+    assert metrics['vllm:request_success_total{finished_reason="abort"}'] > 300
+    assert server.chat(temperature=0).json["choices"][0]["message"]["content"] == "The capital of France is Paris."
+
+
+def test_a_slow_reader_is_dropped(start):
+    server = start("--write-timeout", 1)
+    body = json.dumps({"prompt": "a", "stream": True, "n": 16, "logprobs": 20, "return_token_ids": True, **LONG})
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((HOST, server.port))
+        sock.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] > 0)
+        before = resident(server)
+        server.wait_for(idle, 20)
+        assert resident(server) - before < 30
+        data = b""
+        try:
+            while piece := sock.recv(1 << 20):
+                data += piece
+        except ConnectionResetError:
+            pass
+        assert b"[DONE]" not in data
+    assert any("status=499" in line for line in server.lines())
+
+
+def test_deadline(start):
+    server = start("--request-timeout", 0.2)
+    reply = server.chat(**LONG, n=16)
+    assert reply.status == 408 and reply.error["code"] == "deadline_exceeded"
+    stream = server.chat(**LONG, n=16, stream=True)
+    assert stream.status == 200 and "error" in stream.events[-1] and "[DONE]" not in stream.text
+    server.wait_for(idle, 2)
+
+
+def test_connections_are_capped(start):
+    server = start("--max-connections", 20)
+    open_ones = [socket.create_connection((HOST, server.port)) for _ in range(20)]
+    time.sleep(0.2)
+    reply = server.raw(b"")
+    assert reply.startswith(b"HTTP/1.1 503") and b"Retry-After" in reply
+    for sock in open_ones:
+        sock.close()
+    time.sleep(0.3)
+    assert server.get("/health").status == 200
+
+
+def test_many_streams(start):
+    server = start("--max-num-seqs", 256)
+    texts, errors = set(), []
+
+    def stream():
+        try:
+            reply = server.chat("Spell the word tree.", temperature=0, max_tokens=60, stream=True, timeout=60)
+            assert reply.status == 200 and reply.events[-1] == "[DONE]", reply.text[-200:]
+            texts.add("".join(event["choices"][0]["delta"].get("content", "") for event in reply.events[:-1]))
+        except Exception as error:  # told below, in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=stream) for _ in range(300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and len(texts) == 1
+
+
+def test_too_many_prompts(start):
+    server = start("--max-num-queued-reqs", 8)
+    assert server.post("/v1/completions", {"prompt": ["a"] * 8, "max_tokens": 1}).status == 200
+    assert server.post("/v1/completions", {"prompt": ["a"] * 9, "max_tokens": 1}).status == 400
+    assert server.post("/v1/completions", {"prompt": ["a"] * 2000, "max_tokens": 1}).status == 400
