@@ -1,5 +1,5 @@
-# The CUDA backend. MINIINFER_CUDA: ON requires it, OFF leaves it out, AUTO takes it when an nvcc >= 12.8 is at $CUDACXX, on
-# the path, at /usr/local/cuda, or in .cuda (made by `tools/setup --cuda`). Sets MINIINFER_CUDA_ENABLED and the target
+# The CUDA backend. MINIINFER_CUDA: ON requires it, OFF leaves it out, AUTO takes it when an nvcc >= 12.8 is at $CUDACXX, in
+# .cuda (made by `tools/setup --cuda`), at /usr/local/cuda, or on the path. Sets MINIINFER_CUDA_ENABLED and the target
 # mi_cudart: the static CUDA runtime with its headers. libcuda and cuBLASLt are opened at run time, never linked.
 set(MINIINFER_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 set_property(CACHE MINIINFER_CUDA PROPERTY STRINGS AUTO ON OFF)
@@ -15,7 +15,7 @@ else()
   elseif(DEFINED ENV{CUDACXX})
     set(_nvcc $ENV{CUDACXX})
   else()
-    find_program(MINIINFER_NVCC nvcc HINTS /usr/local/cuda/bin ${PROJECT_SOURCE_DIR}/.cuda/nvidia/cu13/bin)
+    find_program(MINIINFER_NVCC nvcc HINTS ${PROJECT_SOURCE_DIR}/.cuda/nvidia/cu13/bin /usr/local/cuda/bin)
     set(_nvcc ${MINIINFER_NVCC})
   endif()
   if(NOT _nvcc)

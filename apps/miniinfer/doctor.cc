@@ -34,6 +34,8 @@ void print_gpu(const Json& gpu) {
                       device["usable"].get<bool>() ? "" : ", not usable"));
   if (gpu.contains("reason"))
     print(fmt::format("{:<22}{}\n", "GPU", gpu["reason"].get<std::string>()));
+  if (gpu.contains("cublaslt"))
+    print(fmt::format("{:<22}{}\n", "cuBLASLt", gpu["cublaslt"].get<std::string>()));
   if (gpu["driver"].get<int>() > 0)
     print(fmt::format("{:<22}{}, built with {}\n", "CUDA driver serves",
                       cuda_version(gpu["driver"].get<int>()),

@@ -9,6 +9,7 @@
 #include "llm/self_test.h"
 #include "models/memory_plan.h"
 #include "ops/bench/machine_peak.h"
+#include "ops/cuda/kernels.h"
 #include "tensor/cuda/device.h"
 
 namespace miniinfer {
@@ -60,6 +61,14 @@ Json gpu_json() {
     json["devices"].push_back(std::move(device));
   }
   if (!found.reason.empty()) json["reason"] = found.reason;
+  if (found.reason.empty()) {
+    try {
+      json["cublaslt"] = cuda::matrix_library();
+    } catch (const Error& error) {
+      json["usable"] = false;
+      json["reason"] = error.message();
+    }
+  }
   return json;
 }
 

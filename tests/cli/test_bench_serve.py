@@ -6,7 +6,7 @@ import random
 import pytest
 from scripted_server import ScriptedServer
 
-LATE_MS = 60  # how late a busy machine may be
+LATE_MS = 400  # how late a busy machine may be once; in the middle it is not
 
 
 @pytest.fixture
@@ -48,14 +48,15 @@ def test_times_are_the_scripts_and_percentiles_exact(load):
     assert figures["completed"] == 24 and figures["failed"] == 0
     assert figures["input_tokens"] == 72
     assert figures["output_tokens"] == sum(len(script["gaps_s"]) for script in scripts)
-    gaps = []
+    gaps, late = [], []
     for script, request in zip(scripts, figures["requests"]):
         first, rest = 1e3 * script["gaps_s"][0], 1e3 * sum(script["gaps_s"][1:])
-        assert first <= request["ttft_ms"] < first + LATE_MS
-        assert first + rest <= request["e2el_ms"] < first + rest + LATE_MS
+        late += [request["ttft_ms"] - first, request["e2el_ms"] - first - rest]
         assert len(request["itl_ms"]) == len(script["gaps_s"]) - 1
-        assert request["tpot_ms"] == pytest.approx(sum(request["itl_ms"]) / (request["output_tokens"] - 1))
+        assert request["tpot_ms"] == pytest.approx(
+            (request["e2el_ms"] - request["ttft_ms"]) / (request["output_tokens"] - 1))
         gaps += request["itl_ms"]
+    assert min(late) >= 0 and max(late) < LATE_MS and quantile(late, 0.5) < 20
     for name, values in [("itl", gaps)] + [(key, [request[f"{key}_ms"] for request in figures["requests"]])
                                            for key in ["ttft", "tpot", "e2el"]]:
         assert figures[f"{name}_mean_ms"] == pytest.approx(sum(values) / len(values))

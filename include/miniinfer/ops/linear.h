@@ -21,7 +21,8 @@ struct LinearArgs {
 // out = x * weight^T + bias, accumulated in float32. With x and weight both bfloat16 the products
 // may go through bfloat16 dot-product instructions; every other pair is computed in float32. On one
 // machine a row of out depends on its row of x alone, bit for bit: not on the other rows, their
-// number, the slice of weight rows or the threads. Throws Error invalid_argument (shapes, strides),
+// number, the slice of weight rows or the threads. On CUDA not on the other rows, but on their
+// number, to the bucket. Throws Error invalid_argument (shapes, strides),
 // unsupported (a dtype that is no float, another device).
 void linear(ExecContext& context, const LinearArgs& args);
 

@@ -163,6 +163,13 @@ std::vector<LtHeuristic> GemmState::candidates(const Product& product, int align
   return list;
 }
 
+bool GemmState::check(const Product& product, const LtAlgo& algo) const {
+  LtHeuristic result{};
+  return lt_.MatmulAlgoCheck(handle_, product.desc, product.weight, product.x, product.out,
+                             product.out, &algo, &result) == kLtSuccess &&
+         result.workspace_bytes <= kGemmWorkspaceBytes;
+}
+
 bool GemmState::choose(const GemmKey& key, Product& product) const {
   GemmKey bucket = key;
   bucket.m = gemm_bucket(key.m);
@@ -174,10 +181,7 @@ bool GemmState::choose(const GemmKey& key, Product& product) const {
   if (choice != nullptr) {
     LtAlgo algo;
     std::copy_n(choice->words, 8, algo.data);
-    LtHeuristic result{};
-    if (lt_.MatmulAlgoCheck(handle_, product.desc, product.weight, product.x, product.out,
-                            product.out, &algo, &result) == kLtSuccess &&
-        result.workspace_bytes <= kGemmWorkspaceBytes) {
+    if (check(product, algo)) {
       product.algo = algo;
       return true;
     }
@@ -210,6 +214,8 @@ bool GemmState::run(ExecContext& context, const LinearArgs& args) {
                             alignment_of(args.weight.raw(), row_bytes(args.weight)),
                             alignment_of(args.out.raw(), row_bytes(args.out))});
   if (bias) alignment = std::min(alignment, alignment_of(args.bias.raw(), 0));
+  // Kernels for odd addresses round the product to 16 bits and add the bias to that.
+  if (bias && alignment < 16) return false;
   const ProductKey key = {.gemm = {.m = args.x.dim(0),
                                    .n = args.weight.dim(0),
                                    .k = args.x.dim(1),

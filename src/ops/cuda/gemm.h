@@ -65,6 +65,7 @@ class GemmState {
 
   Product make_product(const ProductKey& key) const;
   std::vector<LtHeuristic> candidates(const Product& product, int alignment, int wanted) const;
+  bool check(const Product& product, const LtAlgo& algo) const;  // it runs, in our workspace
   bool choose(const GemmKey& key, Product& product) const;
   int launch(const Product& product, const LinearArgs& args, const LtAlgo& algo,
              CUstream_st* stream) const;

@@ -40,7 +40,7 @@ bool parse_line(std::string_view line, GemmKey& key, GemmChoice& choice) {
   int bias = 0;
   if (!parse(line, key.m) || !parse(line, key.n) || !parse(line, key.k) ||
       !parse_dtype(line, key.in) || !parse_dtype(line, key.out) || !parse(line, bias) ||
-      !parse(line, key.alignment) || !parse(line, choice.workspace_bytes))
+      !parse(line, key.alignment))
     return false;
   key.bias = bias != 0;
   for (uint64_t& word : choice.words)
@@ -96,8 +96,8 @@ std::string GemmTable::to_text() const {
   std::vector<std::string> lines;
   for (const auto& [key, choice] : choices_) {
     std::string line =
-        fmt::format("{} {} {} {} {} {:d} {} {}", key.m, key.n, key.k, dtype_name(key.in),
-                    dtype_name(key.out), key.bias, key.alignment, choice.workspace_bytes);
+        fmt::format("{} {} {} {} {} {:d} {}", key.m, key.n, key.k, dtype_name(key.in),
+                    dtype_name(key.out), key.bias, key.alignment);
     for (const uint64_t word : choice.words) line += fmt::format(" {:x}", word);
     lines.push_back(std::move(line));
   }

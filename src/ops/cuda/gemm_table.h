@@ -38,7 +38,6 @@ int64_t gemm_bucket(int64_t m);
 // An algorithm in the library's own encoding, valid for one version of it.
 struct GemmChoice {
   uint64_t words[8] = {};
-  uint64_t workspace_bytes = 0;
 };
 
 // Choices for one kind of device and one version of the library.

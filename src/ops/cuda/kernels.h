@@ -4,6 +4,7 @@
 // line an operator unless it has a header of its own. In a build without CUDA unavailable.cc
 // answers every call with Error unsupported.
 #include <span>
+#include <string>
 
 #include "miniinfer/context.h"
 #include "miniinfer/ops/linear.h"
@@ -15,6 +16,8 @@ void linear(ExecContext& context, std::span<const LinearArgs> group);
 // Any dtypes, strides and alignments, in float32 multiply-adds: right, and some 30 times slower.
 void generic_linear(ExecContext& context, const LinearArgs& args);
 void add_bias(ExecContext& context, const TensorView& out, const ConstTensorView& bias);  // float32
+// "13.1.0 (libcublasLt.so.13)". Throws Error unsupported without the library.
+std::string matrix_library();
 // Fills memory with random numbers of a float dtype between 0.25 and 2 in magnitude: what products
 // are timed on.
 void fill_random(ExecContext& context, void* data, int64_t bytes, DType dtype, uint32_t seed);

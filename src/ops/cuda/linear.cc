@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/kernels.h"
 
@@ -18,6 +20,12 @@ void linear_one(ExecContext& context, const LinearArgs& args) {
 }
 
 }  // namespace
+
+std::string matrix_library() {
+  const size_t version = cublaslt().GetVersion();
+  return fmt::format("{}.{}.{} ({})", version / 10000, version / 100 % 100, version % 100,
+                     cublaslt().path);
+}
 
 void linear(ExecContext& context, std::span<const LinearArgs> group) {
   if (group.size() == 1) return linear_one(context, group.front());

@@ -34,6 +34,10 @@ std::vector<GemmSearch> search_products(ExecContext&, std::span<const GemmProble
   unavailable("linear");
 }
 
+std::string matrix_library() {
+  unavailable("linear");
+}
+
 void read_all(ExecContext&, const float*, int64_t, float*) {
   unavailable("read");
 }

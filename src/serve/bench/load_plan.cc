@@ -49,6 +49,8 @@ std::vector<LoadRequest> random_load(const WorkloadOptions& options) {
     body["temperature"] = request.params.temperature;
     body["seed"] = *request.params.seed;
     body["ignore_eos"] = true;
+    // An end of sequence that is passed over has no text otherwise, and its time would be unseen.
+    body["skip_special_tokens"] = false;
     requests.push_back({0, kCompletions, body.dump()});
   }
   return requests;

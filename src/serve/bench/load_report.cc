@@ -176,7 +176,7 @@ RequestTimes times_of(const LoadRecord& record) {
   times.ttft_ms = kMs * (first - record.sent_s);
   times.e2el_ms = kMs * (record.end_s - record.sent_s);
   if (record.output_tokens > 1 && !text.empty())
-    times.tpot_ms = kMs * (text.back() - first) / static_cast<double>(record.output_tokens - 1);
+    times.tpot_ms = kMs * (record.end_s - first) / static_cast<double>(record.output_tokens - 1);
   for (size_t i = 1; i < text.size(); ++i) times.itl_ms.push_back(kMs * (text[i] - text[i - 1]));
   return times;
 }

@@ -23,7 +23,7 @@ struct Objectives {
 // Of one answered request, in milliseconds.
 struct RequestTimes {
   double ttft_ms = 0;          // sent to its first text
-  double tpot_ms = 0;          // (last text - first text) / (output tokens - 1); 0 for one token
+  double tpot_ms = 0;          // (end - first text) / (output tokens - 1); 0 for one token
   double e2el_ms = 0;          // sent to the end of the stream
   std::vector<double> itl_ms;  // gaps between its pieces of text
 };
