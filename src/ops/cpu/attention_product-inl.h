@@ -15,7 +15,9 @@ HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
 // How a cache dtype is multiplied. kPair tokens or dimensions are interleaved in the cache; the
-// row's side is stored as Left, kLefts of them for each step along the sum.
+// row's side is stored as Left, kLefts of them for each step along the sum. Right spells out its
+// constructors: those that g++ adds by itself are compiled for the baseline instruction set, and
+// inlining NEON vectors of another one into them is an error.
 template <typename T>
 struct Product;
 
@@ -26,10 +28,12 @@ struct Product<float> {
   template <class D>
   struct Right {
     hn::Vec<D> x;
+    HWY_INLINE Right() {}
+    HWY_INLINE explicit Right(hn::Vec<D> vector) : x(vector) {}
   };
   template <bool kFirstOnly, class D>
   static HWY_INLINE Right<D> load(D d, const float* from) {
-    return {hn::LoadU(d, from)};
+    return Right<D>(hn::LoadU(d, from));
   }
   template <class D>
   static HWY_INLINE hn::Vec<D> mac(D d, const float* left, const Right<D>& right, hn::Vec<D> sum) {
@@ -45,6 +49,7 @@ struct WideningProduct {
   template <class D>
   struct Right {
     hn::Vec<D> even, odd;
+    HWY_INLINE Right() {}
   };
   template <bool kFirstOnly, class D>
   static HWY_INLINE Right<D> load(D d, const T* from) {
@@ -80,7 +85,10 @@ struct Product<BFloat16> {
   static constexpr int kPair = 2, kLefts = 1;
   template <class D>
   struct Right {
-    hn::Vec<hn::Repartition<hwy::bfloat16_t, D>> pairs;
+    using Pairs = hn::Vec<hn::Repartition<hwy::bfloat16_t, D>>;
+    Pairs pairs;
+    HWY_INLINE Right() {}
+    HWY_INLINE explicit Right(Pairs vector) : pairs(vector) {}
   };
   template <bool kFirstOnly, class D>
   static HWY_INLINE Right<D> load(D d, const BFloat16* from) {
@@ -88,7 +96,7 @@ struct Product<BFloat16> {
     const hn::Repartition<hwy::bfloat16_t, D> db;
     auto bits = hn::LoadU(du, reinterpret_cast<const uint32_t*>(from));
     if constexpr (kFirstOnly) bits = hn::And(bits, hn::Set(du, 0xFFFFU));
-    return {hn::BitCast(db, bits)};
+    return Right<D>(hn::BitCast(db, bits));
   }
   template <class D>
   static HWY_INLINE hn::Vec<D> mac(D d, const uint32_t* left, const Right<D>& right,

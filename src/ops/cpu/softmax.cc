@@ -18,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
 
-// The largest scale * x; NaN when the row has a NaN, or is empty of anything above -infinity.
+// The largest scale * x. A NaN may be passed over: its own term makes the row's sum NaN.
 HWY_INLINE float row_max(const float* x, int64_t n, float scale) {
   const FloatTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));

@@ -147,6 +147,25 @@ HWY_INLINE const float* as_float(DType dtype, const void* from, float* buffer, i
   return buffer;
 }
 
+// a > b ? a : b and a < b ? a : b: NaN in b stays. Highway's Max and Min are that on x86, but where
+// NEON meets a NaN they give the other operand.
+template <class V>
+HWY_INLINE V max_with(V a, V b) {
+#if HWY_ARCH_X86
+  return hn::Max(a, b);
+#else
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+#endif
+}
+template <class V>
+HWY_INLINE V min_with(V a, V b) {
+#if HWY_ARCH_X86
+  return hn::Min(a, b);
+#else
+  return hn::IfThenElse(hn::Lt(a, b), a, b);
+#endif
+}
+
 constexpr float kLog2E = 1.44269504F;
 
 // 2^n as a factor, from n + 1.5 * 2^23 + 127 in float: the low bits of that sum are the biased
@@ -158,7 +177,7 @@ constexpr float kExponentMagic = 12582912.0F + 127.0F;
 // term.
 template <class D>
 HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
-  x = hn::Max(hn::Set(d, -127.0F), x);
+  x = max_with(hn::Set(d, -127.0F), x);
   const auto magic = hn::Set(d, kExponentMagic);
   const auto shifted = hn::Add(x, magic);
   const auto f = hn::Sub(x, hn::Sub(shifted, magic));
@@ -177,7 +196,7 @@ HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
 // within 2 ulp.
 template <class D>
 HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
-  x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -87.5F), x));
+  x = min_with(hn::Set(d, 89.0F), max_with(hn::Set(d, -87.5F), x));
   const auto magic = hn::Set(d, kExponentMagic - 1.0F);
   const auto shifted = hn::MulAdd(x, hn::Set(d, kLog2E), magic);
   const auto n = hn::Sub(shifted, magic);
