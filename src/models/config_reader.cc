@@ -173,6 +173,25 @@ void read_dense_config(const JsonView& json, const DenseDefaults& defaults, Mode
     config.warnings.push_back(json.where("auto_map") + ": ignored; no code of a checkpoint is run");
 }
 
+bool read_layer_types(const JsonView& json, int window, ModelConfig& config) {
+  const Json* types = json.find("layer_types");
+  if (types == nullptr) return false;
+  if (!types->is_array() || types->size() != static_cast<size_t>(config.num_layers))
+    json.reject("layer_types", fmt::format("not a list of {} names", config.num_layers));
+  for (size_t i = 0; i < types->size(); ++i) {
+    const Json& type = (*types)[i];
+    const bool slides = type == "sliding_attention";
+    if (!slides && type != "full_attention")
+      json.reject("layer_types", printable(type.dump()) + " is not supported",
+                  ErrorCode::kUnsupported);
+    if (slides && window == 0)
+      json.reject("layer_types", "sliding_attention, but this model has no window",
+                  ErrorCode::kUnsupported);
+    config.sliding_windows[i] = slides ? window : 0;
+  }
+  return true;
+}
+
 void read_sliding_layers(const JsonView& json, ModelConfig& config) {
   const bool use = json.find_bool("use_sliding_window").value_or(false);
   // An absent window is 4096, a null one is none.
@@ -180,23 +199,7 @@ void read_sliding_layers(const JsonView& json, ModelConfig& config) {
   const int64_t given =
       json.find_integer("sliding_window", 1, kMaxPosition).value_or(null_window ? 0 : 4096);
   const int window = use ? static_cast<int>(given) : 0;
-  if (const Json* types = json.find("layer_types"); types != nullptr) {
-    if (!types->is_array() || types->size() != static_cast<size_t>(config.num_layers))
-      json.reject("layer_types", fmt::format("not a list of {} names", config.num_layers));
-    for (size_t i = 0; i < types->size(); ++i) {
-      const Json& type = (*types)[i];
-      if (type == "sliding_attention") {
-        if (window == 0)
-          json.reject("layer_types",
-                      "sliding_attention without use_sliding_window and sliding_window");
-        config.sliding_windows[i] = window;
-      } else if (type != "full_attention") {
-        json.reject("layer_types", printable(type.dump()) + " is not supported",
-                    ErrorCode::kUnsupported);
-      }
-    }
-    return;
-  }
+  if (read_layer_types(json, window, config)) return;
   const int64_t first = json.find_integer("max_window_layers", 0, kMaxLayers).value_or(28);
   for (int64_t i = first; i < config.num_layers; ++i)
     config.sliding_windows[static_cast<size_t>(i)] = window;

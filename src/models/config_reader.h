@@ -28,6 +28,10 @@ struct DenseDefaults {
 };
 void read_dense_config(const JsonView& json, const DenseDefaults& defaults, ModelConfig& config);
 
+// layer_types, one of sliding_attention (over `window` tokens, refused when that is 0) and
+// full_attention for each layer. False when absent.
+bool read_layer_types(const JsonView& json, int window, ModelConfig& config);
+
 // Layers that slide, from layer_types, or from max_window_layers where that is absent (Qwen2,
 // Qwen3).
 void read_sliding_layers(const JsonView& json, ModelConfig& config);

@@ -13,13 +13,13 @@
 
 namespace miniinfer {
 
-// --- config.json
-// ------------------------------------------------------------------------------------------------------
+// --- config.json ---------------------------------------------------------------------------------
 
 void configure_llama(const JsonView& json, ModelConfig& config) {
   read_dense_config(json, {}, config);
   config.qkv_bias = config.output_bias = json.find_bool("attention_bias").value_or(false);
   config.mlp_bias = json.find_bool("mlp_bias").value_or(false);
+  read_layer_types(json, /*window=*/0, config);
 }
 
 void configure_mistral(const JsonView& json, ModelConfig& config) {
@@ -28,8 +28,7 @@ void configure_mistral(const JsonView& json, ModelConfig& config) {
   const int64_t window =
       json.find_integer("sliding_window", 1, INT32_MAX).value_or(null_window ? 0 : 4096);
   std::ranges::fill(config.sliding_windows, static_cast<int>(window));
-  if (json.has("layer_types"))
-    json.reject("layer_types", "is not supported for Mistral", ErrorCode::kUnsupported);
+  read_layer_types(json, static_cast<int>(window), config);
 }
 
 void configure_qwen2(const JsonView& json, ModelConfig& config) {
@@ -47,8 +46,7 @@ void configure_qwen3(const JsonView& json, ModelConfig& config) {
 
 namespace {
 
-// --- the network
-// ------------------------------------------------------------------------------------------------------
+// --- the network ---------------------------------------------------------------------------------
 
 AttentionConfig attention_config(const ModelConfig& config, int layer) {
   return {.hidden_size = config.hidden_size,

@@ -17,7 +17,6 @@ struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000.0;
   double factor = 1.0;
-  double partial_rotary_factor = 1.0;
   int64_t original_max_position = 0;       // llama3, yarn, dynamic
   double low_freq_factor = 1.0;            // llama3
   double high_freq_factor = 4.0;           // llama3

@@ -86,16 +86,15 @@ void read_scaling(const JsonView& json, const JsonView& rope, const ModelConfig&
   }
   if (config.type == RopeType::kLlama3) read_llama3(rope, config);
   if (config.type == RopeType::kYarn) read_yarn(rope, config);
-  // The growth of the base has the exponent R / (R - 2).
-  if (config.type == RopeType::kDynamic && model.head_dim * config.partial_rotary_factor < 4)
-    rope.reject("rope_type", "dynamic needs at least 4 rotated dimensions",
-                ErrorCode::kUnsupported);
+  // The growth of the base has the exponent D / (D - 2).
+  if (config.type == RopeType::kDynamic && model.head_dim < 4)
+    rope.reject("rope_type", "dynamic needs a head_dim of at least 4", ErrorCode::kUnsupported);
   if (config.type == RopeType::kDynamic && config.factor < 1.0) rope.reject("factor", "is below 1");
 }
 
 }  // namespace
 
-RopeConfig read_rope_config(const JsonView& json, const ModelConfig& model) {
+RopeConfig read_rope_config(const JsonView& json, ModelConfig& model) {
   RopeConfig config;
   const auto present = [&](const char* key) { return json.has(key) && !json.find(key)->empty(); };
   const char* key = present("rope_scaling") ? "rope_scaling" : "rope_parameters";
@@ -105,16 +104,22 @@ RopeConfig read_rope_config(const JsonView& json, const ModelConfig& model) {
     return nested ? nested : json.find_number(field, min, max);
   };
   config.theta = top_or_nested("rope_theta", 1e-3, kMaxTheta).value_or(config.theta);
-  config.partial_rotary_factor = top_or_nested("partial_rotary_factor", 1e-3, 1.0).value_or(1.0);
-  const int rotated = static_cast<int>(model.head_dim * config.partial_rotary_factor);
-  if (rotated < 2 || rotated % 2 != 0)
-    json.reject("partial_rotary_factor",
-                fmt::format("rotates {} of {} dimensions, not an even number of at least 2",
-                            rotated, model.head_dim));
-  if (!rope) return config;
-  refuse_unknown(*rope);
-  config.type = read_type(*rope);
-  if (config.type != RopeType::kDefault) read_scaling(json, *rope, model, config);
+  const double rotated = top_or_nested("partial_rotary_factor", 1e-3, 1.0).value_or(1.0);
+  if (rope) {
+    refuse_unknown(*rope);
+    config.type = read_type(*rope);
+    if (config.type != RopeType::kDefault) read_scaling(json, *rope, model, config);
+  }
+  if (rotated != 1.0) {
+    // The families here rotate whole heads: transformers does not read the field for the default
+    // type, and fails for the others.
+    const JsonView& holder = rope && rope->has("partial_rotary_factor") ? *rope : json;
+    if (config.type != RopeType::kDefault)
+      holder.reject("partial_rotary_factor", "is not supported with this rope_type",
+                    ErrorCode::kUnsupported);
+    model.warnings.push_back(holder.where("partial_rotary_factor") +
+                             ": ignored; this family rotates whole heads");
+  }
   return config;
 }
 

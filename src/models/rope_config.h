@@ -6,8 +6,8 @@
 namespace miniinfer {
 
 // From `rope_parameters`, or from `rope_scaling` with "rope_type" or "type", or neither; rope_theta
-// and partial_rotary_factor inside or at top level. config.head_dim and max_position_embeddings
-// must be set.
-RopeConfig read_rope_config(const JsonView& json, const ModelConfig& config);
+// inside or at top level. config.head_dim and max_position_embeddings must be set; what is ignored
+// joins config.warnings.
+RopeConfig read_rope_config(const JsonView& json, ModelConfig& config);
 
 }  // namespace miniinfer

@@ -71,8 +71,7 @@ double yarn_attention_factor(const RopeConfig& config) {
 
 RotaryEmbedding make_rotary_embedding(const RopeConfig& config, int head_dim) {
   RotaryEmbedding result;
-  const int64_t rotated = static_cast<int64_t>(head_dim * config.partial_rotary_factor);
-  result.inv_freq = inverse_frequencies(config.theta, rotated / 2);
+  result.inv_freq = inverse_frequencies(config.theta, head_dim / 2);
   switch (config.type) {
     case RopeType::kDefault:
       break;

@@ -96,7 +96,7 @@ UNSUPPORTED = {
     "experts": {"num_experts": 8},
     "local experts": {"num_local_experts": 8},
     "routed experts": {"n_routed_experts": 64},
-    "odd partial rotary": {"partial_rotary_factor": 0.2},
+    "partial rotary scaled": {"rope_scaling": {"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}},
     "partial rotary above 1": {"partial_rotary_factor": 2.0},
     "chunked attention": {"attention_chunk_size": 128},
     "alibi": {"alibi": True},

@@ -63,6 +63,15 @@ YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
 NO_ROPE_SCALING = {"rope": dict(rope_type="default")}
 
 
+def partial_rotary(theta):
+    """The field of other families, in both layouts: these here rotate whole heads all the same."""
+    nested = dict(rope_type="default", rope_theta=theta, partial_rotary_factor=0.5)
+    return {
+        "partial_rotary": (dict(partial_rotary_factor=0.5), []),
+        "partial_rotary_nested": (dict(rope_parameters=nested), ["rope_theta", "rope_scaling"]),
+    }
+
+
 def yarn_without(**changes):
     rope = dict(YARN, **changes)
     return {"rope": {k: v for k, v in rope.items() if v is not None}}
@@ -87,7 +96,9 @@ CASES = [
                     "mlp_bias",
                     "torch_dtype",
                 ],
-            )
+            ),
+            "layer_types": (dict(layer_types=["full_attention"] * 2), []),
+            **partial_rotary(10000.0),
         },
         contrasts=[{"rope": dict(rope_type="default", rope_theta=20000.0)}],
     ),
@@ -143,7 +154,32 @@ CASES = [
         shape(64, 2, 4, 2, 144, 160, sliding_window=8),
         "bfloat16",
         about="Mistral 7B v0.1: a window of 8 on every layer; prompts reach 70.",
+        variants={
+            "layer_types": (dict(layer_types=["sliding_attention"] * 2, head_dim=16), []),
+            **partial_rotary(10000.0),
+        },
         contrasts=[{"sliding_window": None}, {"sliding_window": 9}],
+    ),
+    Case(
+        "mistral-layer-types-fp32",
+        "MistralForCausalLM",
+        shape(
+            48,
+            3,
+            4,
+            2,
+            80,
+            120,
+            sliding_window=9,
+            head_dim=16,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        ),
+        "float32",
+        about="Mistral whose layer_types say which layers slide.",
+        contrasts=[
+            {"layer_types": ["full_attention"] * 3},
+            {"layer_types": ["sliding_attention"] * 3},
+        ],
     ),
     Case(
         "mistral-full-fp16",
@@ -164,7 +200,8 @@ CASES = [
         rope_theta=1000000.0,
         about="Qwen2: q, k, v biases; tied; a window that use_sliding_window switches off.",
         variants={
-            "no_window_keys": ({}, ["sliding_window", "use_sliding_window", "max_window_layers"])
+            "no_window_keys": ({}, ["sliding_window", "use_sliding_window", "max_window_layers"]),
+            **partial_rotary(1000000.0),
         },
         contrasts=[{"use_sliding_window": True}],
     ),
@@ -215,6 +252,7 @@ CASES = [
         "bfloat16",
         rope_theta=1000000.0,
         about="Qwen3: norms on q and k, head_dim 24 apart from 64 / 4, tied.",
+        variants=partial_rotary(1000000.0),
     ),
     Case(
         "qwen3-fp32",

@@ -205,7 +205,45 @@ TEST(ConfigReader, RopeLayouts) {
   }
   EXPECT_EQ(parse_with("rope_theta", 1e6).rope.theta, 1e6);
   EXPECT_EQ(parse_with("rope_scaling", nullptr).rope.type, RopeType::kDefault);
-  EXPECT_EQ(parse_with("partial_rotary_factor", 0.5).rope.partial_rotary_factor, 0.5);
+}
+
+TEST(ConfigReader, PartialRotationIsIgnoredByTheDefaultTypeAndRefusedByOthers) {
+  const auto warnings = [](const Json& config) { return parse(config).warnings; };
+  EXPECT_TRUE(warnings(base_config()).empty());
+  Json json = base_config();
+  json["partial_rotary_factor"] = 0.5;
+  ASSERT_EQ(warnings(json).size(), 1u);
+  EXPECT_NE(warnings(json)[0].find(": partial_rotary_factor: ignored"), std::string::npos);
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+  expect_error(ErrorCode::kUnsupported, ": partial_rotary_factor: is not supported",
+               [&] { parse(json); });
+  json["rope_scaling"]["partial_rotary_factor"] = 1.0;  // the nested one wins
+  EXPECT_TRUE(warnings(json).empty());
+  json["rope_scaling"]["partial_rotary_factor"] = 0.25;
+  expect_error(ErrorCode::kUnsupported, "rope_scaling.partial_rotary_factor: is not supported",
+               [&] { parse(json); });
+}
+
+TEST(ConfigReader, LayerTypesOfLlamaAndMistral) {
+  Json json = base_config();
+  const size_t layers = parse(json).sliding_windows.size();
+  json["layer_types"] = std::vector<std::string>(layers, "full_attention");
+  EXPECT_EQ(parse(json).sliding_windows, std::vector<int>(layers, 0));
+  json["layer_types"][1] = "sliding_attention";
+  const auto refused = [&](std::string_view message) {
+    expect_error(ErrorCode::kUnsupported, message, [&] { parse(json); });
+  };
+  refused("layer_types: sliding_attention, but this model has no window");
+  json["architectures"] = {"MistralForCausalLM"};
+  json["sliding_window"] = 8;
+  std::vector<int> windows(layers, 0);
+  windows[1] = 8;
+  EXPECT_EQ(parse(json).sliding_windows, windows);
+  json["layer_types"][0] = "chunked_attention";
+  refused("layer_types: \"chunked_attention\" is not supported");
+  json["layer_types"][0] = "full_attention";
+  json["sliding_window"] = nullptr;
+  refused("layer_types: sliding_attention, but this model has no window");
 }
 
 TEST(ConfigReader, RopeDefaultsOfTheOriginalLength) {
@@ -243,7 +281,7 @@ TEST(ConfigReader, RefusesBadRope) {
           "rope_scaling.high_freq_factor: must be above low_freq_factor");
   refused("yarn", "rope_scaling: not an object");
   expect_refused("rope_theta", 0, "rope_theta: 0 is not between");
-  expect_refused("partial_rotary_factor", 0.4, "partial_rotary_factor: rotates 3 of 8");
+  expect_refused("partial_rotary_factor", 1.5, "partial_rotary_factor: 1.5 is not between");
 }
 
 TEST(ConfigReader, ReadsDirectories) {
