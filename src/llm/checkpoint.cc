@@ -8,6 +8,7 @@
 #include "llm/embedded_model.h"
 #include "models/config_reader.h"
 #include "models/shapes.h"
+#include "text/text_file.h"
 
 namespace miniinfer {
 namespace {
@@ -90,8 +91,11 @@ TextSide load_text_side(const ModelSource& source, const std::string& tokenizer_
   if (!template_file.empty()) {
     require(is_there(template_file), ErrorCode::kInvalidArgument, "chat-template: {}: no such file",
             template_file);
-    side.chat_template = ChatTemplate::from_source(read_text_file(template_file, kMaxTextBytes),
-                                                   text.read_text("tokenizer_config.json"));
+    const std::string config = text.kind == ModelSource::Kind::kDirectory
+                                   ? read_tokenizer_config(text.directory)
+                                   : text.read_text("tokenizer_config.json");
+    side.chat_template =
+        ChatTemplate::from_source(read_text_file(template_file, kMaxTextBytes), config);
   }
   return side;
 }

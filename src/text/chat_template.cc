@@ -12,7 +12,6 @@ namespace miniinfer {
 namespace {
 
 constexpr int64_t kMaxTemplateBytes = int64_t{4} << 20;
-constexpr int64_t kMaxConfigBytes = int64_t{64} << 20;
 
 MiTextTemplate* compile(std::string_view source, std::string_view config) {
   MiTextTemplate* handle = nullptr;
@@ -44,8 +43,7 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::from_directory(
   const auto source = read_model_file(directory, "chat_template.jinja", kMaxTemplateBytes);
   const auto tool_use =
       read_model_file(directory, "additional_chat_templates/tool_use.jinja", kMaxTemplateBytes);
-  const std::string config =
-      read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes).value_or(std::string());
+  const std::string config = read_tokenizer_config(directory);
   try {
     if (source && tool_use) return from_source({}, with_templates(config, *source, *tool_use));
     return from_source(source.value_or(std::string()), config);

@@ -12,7 +12,6 @@ namespace {
 
 // The largest published tokenizer.json has 33 MB.
 constexpr int64_t kMaxTokenizerBytes = int64_t{512} << 20;
-constexpr int64_t kMaxConfigBytes = int64_t{64} << 20;
 
 }  // namespace
 
@@ -23,9 +22,9 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_directory(const std::filesystem
   const auto json = read_model_file(directory, "tokenizer.json", kMaxTokenizerBytes);
   if (!json)
     throw Error(ErrorCode::kNotFound, (directory / "tokenizer.json").string() + ": no such file");
-  const auto config = read_model_file(directory, "tokenizer_config.json", kMaxConfigBytes);
+  const std::string config = read_tokenizer_config(directory);
   try {
-    return from_json(*json, config.value_or(std::string()));
+    return from_json(*json, config);
   } catch (const Error& error) {
     // The message starts with the file's name.
     throw Error(error.code(), (directory / error.message()).string());
