@@ -42,8 +42,5 @@ std::optional<std::vector<RequestTrace>> run_traced(
     const std::function<void(const TraceProgress&)>& progress);
 
 double seconds_between(Clock::time_point begin, Clock::time_point end);
-// The value below which a share `p` in [0, 1] of `values` lies, interpolated; 0 for none.
-double percentile(std::vector<double> values, double p);
-double mean(const std::vector<double>& values);
 
 }  // namespace miniinfer

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "base/statistics.h"
 
 namespace miniinfer {
 

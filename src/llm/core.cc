@@ -7,15 +7,12 @@
 #include "base/check.h"
 #include "base/cpu_features.h"
 #include "llm/bad_words.h"
+#include "llm/reject.h"
 #include "llm/stream_state.h"
 #include "text/chat_encode.h"
 
 namespace miniinfer {
 namespace {
-
-[[noreturn]] void reject(const std::string& key, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
-}
 
 // The field that a request gave its prompt in.
 const char* prompt_field(const Prompt& prompt) {

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "engine/scheduler.h"
+#include "llm/reject.h"
 #include "tensor/cuda/device.h"
 
 namespace miniinfer {
@@ -15,10 +16,6 @@ constexpr int64_t kUsualTokens = 512;
 // On a CPU a step of 512 tokens is large enough for the GEMMs to run at their peak and short enough
 // to stream through.
 constexpr int64_t kCpuBatchedTokens = 512;
-
-[[noreturn]] void reject(const std::string& key, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
-}
 
 DType parse_dtype(const std::string& name, DType checkpoint) {
   if (name == "auto") return checkpoint;

@@ -5,15 +5,12 @@
 #include <utility>
 
 #include "llm/error_json.h"
+#include "llm/reject.h"
 #include "llm/sampling_json.h"
 #include "llm/structured_output.h"
 
 namespace miniinfer {
 namespace {
-
-[[noreturn]] void reject(const std::string& key, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
-}
 
 // The field as JSON text; empty when absent or null.
 std::string json_text(const Json& object, const char* key, bool (Json::*is_type)() const noexcept,

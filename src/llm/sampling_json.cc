@@ -7,14 +7,10 @@
 #include <map>
 #include <string_view>
 
-#include "miniinfer/error.h"
+#include "llm/reject.h"
 
 namespace miniinfer {
 namespace {
-
-[[noreturn]] void reject(const std::string& key, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
-}
 
 double to_number(const std::string& key, const Json& value) {
   if (!value.is_number()) reject(key, "must be a number");

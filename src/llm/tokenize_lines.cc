@@ -4,15 +4,12 @@
 #include <utility>
 
 #include "llm/error_json.h"
+#include "llm/reject.h"
 #include "llm/request_lines.h"
 #include "text/chat_encode.h"
 
 namespace miniinfer {
 namespace {
-
-[[noreturn]] void reject(const std::string& key, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, key + ": " + reason, key);
-}
 
 bool bool_field(const Json& object, const char* key, bool fallback) {
   const auto found = object.find(key);

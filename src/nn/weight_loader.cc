@@ -84,8 +84,8 @@ void WeightLoader::prefetch() const {
 }
 
 void WeightLoader::require_intact() const {
-  require(!store_->damaged(), ErrorCode::kDataCorrupt,
-          "{}: truncated or failed while it was in use", store_->where());
+  if (store_->damaged())
+    fail(ErrorCode::kDataCorrupt, "{}: truncated or failed while it was in use", store_->where());
 }
 
 std::string WeightLoader::where() const {

@@ -18,8 +18,8 @@ class WeightLoader {
   ~WeightLoader();
   WeightLoader(WeightLoader&&) noexcept;
 
-  // Throw Error data_corrupt when the tensor is missing, has another shape, or is of no
-  // floating-point type.
+  // Throw Error data_corrupt when the tensor is missing or has another shape, unsupported when it
+  // is of no floating-point type.
   ConstTensorView matrix(const std::string& name, int64_t rows, int64_t columns);
   ConstTensorView table(const std::string& name, int64_t rows,
                         int64_t columns);                         // in place whatever its dtype

@@ -8,12 +8,7 @@ namespace miniinfer {
 
 void activation(ExecContext& context, const ActivationArgs& args) {
   constexpr auto kOp = "activation";
-  require_same_shape(kOp, "out", args.out, args.x);
-  require_same_shape(kOp, "x", args.x, args.out);
-  require_float(kOp, "x", args.x);
-  require_float(kOp, "out", args.out);
-  require_unit_stride(kOp, "x", args.x);
-  require_unit_stride(kOp, "out", args.out);
+  require_rowwise(kOp, args.x, args.out);
   if (args.other.defined()) {
     require_same_shape(kOp, "other", args.other, args.x);
     require_float(kOp, "other", args.other);

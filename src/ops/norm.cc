@@ -11,12 +11,7 @@ namespace {
 
 template <typename Args>
 void validate(const char* op, const Args& args) {
-  require_same_shape(op, "out", args.out, args.x);
-  require_same_shape(op, "x", args.x, args.out);
-  require_float(op, "x", args.x);
-  require_float(op, "out", args.out);
-  require_unit_stride(op, "x", args.x);
-  require_unit_stride(op, "out", args.out);
+  require_rowwise(op, args.x, args.out);
   if (args.weight.defined()) {
     require_shape(op, "weight", args.weight, {args.x.dim(-1)});
     require_float(op, "weight", args.weight);

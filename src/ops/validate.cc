@@ -46,6 +46,16 @@ void require_unit_stride(std::string_view op, std::string_view name, const Const
          view.to_string());
 }
 
+void require_rowwise(std::string_view op, const ConstTensorView& x, const ConstTensorView& out) {
+  require_same_shape(op, "out", out, x);
+  require_same_shape(op, "x", x, out);
+  for (const auto& [name, view] :
+       {std::pair<std::string_view, const ConstTensorView&>{"x", x}, {"out", out}}) {
+    require_float(op, name, view);
+    require_unit_stride(op, name, view);
+  }
+}
+
 namespace {
 
 std::string device_text(Device device) {

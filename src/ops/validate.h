@@ -30,6 +30,10 @@ void require_dtype(std::string_view op, std::string_view name, const ConstTensor
 // The last axis of `view` is contiguous.
 void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);
 
+// `x` and `out` are of one shape with at least one axis, of floating-point types, and contiguous in
+// the last axis.
+void require_rowwise(std::string_view op, const ConstTensorView& x, const ConstTensorView& out);
+
 // Whether the operator runs on CUDA. Every defined view lies on the context's device (Error
 // invalid_argument); on a CPU the kernels' instruction set is chosen, once.
 bool runs_on_cuda(std::string_view op, const ExecContext& context,

@@ -130,10 +130,11 @@ void ExecContext::synchronize() {
 }
 
 void copy(ExecContext& context, const TensorView& to, const ConstTensorView& from) {
-  require(to.shape() == from.shape() && to.dtype() == from.dtype(), ErrorCode::kInvalidArgument,
-          "copy: from {} to {}", from.to_string(), to.to_string());
-  require(to.is_contiguous() && from.is_contiguous(), ErrorCode::kInvalidArgument,
-          "copy: {} is not contiguous", to.is_contiguous() ? from.to_string() : to.to_string());
+  if (!(to.shape() == from.shape() && to.dtype() == from.dtype()))
+    fail(ErrorCode::kInvalidArgument, "copy: from {} to {}", from.to_string(), to.to_string());
+  if (!to.is_contiguous() || !from.is_contiguous())
+    fail(ErrorCode::kInvalidArgument, "copy: {} is not contiguous",
+         to.is_contiguous() ? from.to_string() : to.to_string());
   if (context.device().type == DeviceType::kCuda)
     return cuda::copy_bytes(context.cuda_state(), to.raw(), from.raw(), to.num_bytes());
   require(to.device().type == DeviceType::kCpu && from.device().type == DeviceType::kCpu,
