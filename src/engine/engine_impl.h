@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -47,7 +48,9 @@ class Engine::Impl {
   void handle_cancels(std::vector<std::pair<RequestId, int>>& cancels);
   void step();
   void poll_masks();
-  void run_step(StepPlan& plan);
+  std::optional<TensorView> run_model(const StepPlan& plan);
+  void finish_step(StepPlan& plan, const TensorView& logits);
+  void end_step(const StepPlan& plan, const Error& error);
   void fail_step(const Error& error);
   void emit_step(const StepPlan& plan);
   void emit_item(const StepPlan::Item& item, StepResult& result, SampledItem& sampled);

@@ -108,7 +108,9 @@ void Engine::Impl::step() {
               "nothing was planned although there is work");
       return;
     }
-    run_step(*plan);
+    const std::optional<TensorView> logits = run_model(*plan);
+    if (!logits) return;
+    finish_step(*plan, *logits);
     emit_step(*plan);
   } catch (const Error& error) {
     fail_step(error);
@@ -130,16 +132,33 @@ void Engine::Impl::poll_masks() {
   completed_.clear();
 }
 
-void Engine::Impl::run_step(StepPlan& plan) {
-  const std::span<StepResult> results(results_.data(), plan.items.size());
+// Nothing when memory ran out, which ends the step's sequences: the blocks that the step wrote are
+// theirs alone until a commit shares them, so all others go on.
+std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan) {
   const Clock::time_point now = Clock::now();
   for (const StepPlan::Item& item : plan.items)
     if (!item.sequence->request->started_at) item.sequence->request->started_at = now;
-  const TensorView logits = runner_.run(plan);
+  try {
+    return runner_.run(plan);
+  } catch (const std::bad_alloc&) {
+    end_step(plan, out_of_memory());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResourceExhausted) throw;
+    end_step(plan, error);
+  }
+  return std::nullopt;
+}
+
+void Engine::Impl::finish_step(StepPlan& plan, const TensorView& logits) {
+  const std::span<StepResult> results(results_.data(), plan.items.size());
   sampler_.sample(context_, plan, logits, results);
   scheduler_.commit(plan, results);
   count_step(plan.num_tokens);
   if (!scheduler_.counters_agree()) ++counters_.invariant_failures;
+}
+
+void Engine::Impl::end_step(const StepPlan& plan, const Error& error) {
+  for (const StepPlan::Item& item : plan.items) end(*item.sequence, FinishReason::kError, error);
 }
 
 // The step's sequences end with its error, all others as unavailable, and nobody is accepted any

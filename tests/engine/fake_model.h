@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -64,11 +66,13 @@ class FakeModel : public Model {
                TensorView logits) const override {
     if (throw_after > 0 && --throw_after == 0) throw std::runtime_error("the device went away");
     while (paused.load()) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    const bool spoil = short_of_memory_after > 0 && --short_of_memory_after == 0;
     const int block_size = cache.spec().block_size;
     auto* memory = static_cast<char*>(cache.layer(0).keys.raw());
     const auto slot = [&](int64_t index) { return memory + index * 2 * sizeof(float); };
     size_t row = 0;
     for (int64_t b = 0; b < batch.num_sequences(); ++b) {
+      if (spoil && b == batch.num_sequences() / 2) out_of_memory();
       const int32_t* table = &batch.block_tables[b * batch.block_table_stride];
       const auto at = [&](int64_t p) {
         return int64_t{table[p / block_size]} * block_size + p % block_size;
@@ -102,6 +106,9 @@ class FakeModel : public Model {
 
   int32_t poison = -1;                      // a token whose presence in a step makes its rows NaN
   mutable std::atomic<int> throw_after{0};  // the so-many-th step from now throws
+  // The so-many-th step from now fails for want of memory, with half of its sequences computed.
+  mutable std::atomic<int> short_of_memory_after{0};
+  std::function<void()> out_of_memory = [] { throw std::bad_alloc(); };
   mutable std::atomic<bool> paused{false};  // a step waits until this is false
   std::chrono::microseconds step_time{0};
 

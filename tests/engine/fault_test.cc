@@ -1,4 +1,5 @@
 #include <deque>
+#include <functional>
 #include <random>
 #include <stdexcept>
 
@@ -150,6 +151,70 @@ TEST(Fault, AnExceptionInTheStepAnswersEverybodyAndMarksTheEngine) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnavailable);
   }
+}
+
+// Requests of one and of three continuations with shared beginnings, two of them in a step at a
+// time: memory runs out in every step in turn, and who was not in it is answered as ever.
+void check_memory_that_runs_out(const std::function<void()>& out_of_memory) {
+  const FakeModel reference;
+  std::mt19937 random(3);
+  const std::vector<int32_t> shared = random_prompt(random, 97, 40);
+  int ended_early = 0, completed = 0;
+  for (int step = 1; step <= 24; ++step) {
+    auto model = std::make_shared<FakeModel>();
+    model->out_of_memory = out_of_memory;
+    model->short_of_memory_after = step;
+    EngineConfig config = test_config();
+    config.max_num_seqs = 2;
+    Engine engine(model, config, ExecContext::cpu(1));
+    std::vector<std::vector<int32_t>> prompts;
+    std::deque<Collector> collectors;
+    model->paused = true;
+    for (int i = 0; i < 4; ++i) {
+      std::vector<int32_t> prompt = shared;
+      for (int32_t token : random_prompt(random, 97, 1 + 9 * i)) prompt.push_back(token);
+      EngineRequest request = greedy_request(prompt, 6);
+      request.params.n = i == 1 ? 3 : 1;
+      prompts.push_back(std::move(prompt));
+      engine.submit(request, collectors.emplace_back(request.params.n).sink());
+    }
+    model->paused = false;
+    int failed = 0;
+    for (int i = 0; i < 4; ++i) {
+      for (int j = 0; j < (i == 1 ? 3 : 1); ++j) {
+        const Collected& got = collectors[i].wait(j);
+        EXPECT_EQ(got.ends, 1);
+        const std::vector<int32_t> expected = reference.greedy(prompts[i], 6);
+        if (got.finish == FinishReason::kError) {
+          ++failed;
+          EXPECT_EQ(got.error->code(), ErrorCode::kResourceExhausted);
+          EXPECT_TRUE(std::equal(got.tokens.begin(), got.tokens.end(), expected.begin()));
+        } else {
+          ++completed;
+          EXPECT_EQ(got.tokens, expected) << "step " << step << " request " << i;
+        }
+      }
+    }
+    EXPECT_LE(failed, 2) << "a step holds two sequences";
+    ended_early += failed;
+    expect_released(engine);
+    EXPECT_TRUE(engine.stats().healthy);
+    model->short_of_memory_after = 0;
+    // What the failed step wrote is nobody's prefix.
+    for (const std::vector<int32_t>& prompt : prompts) {
+      Collector again;
+      engine.submit(greedy_request(prompt, 6), again.sink());
+      EXPECT_EQ(again.wait().tokens, reference.greedy(prompt, 6));
+    }
+  }
+  EXPECT_GT(ended_early, 24);
+  EXPECT_GT(completed, 48);
+}
+
+TEST(Fault, MemoryThatRunsOutInTheModelEndsTheStepsSequencesAlone) {
+  check_memory_that_runs_out([] { throw std::bad_alloc(); });
+  check_memory_that_runs_out(
+      [] { throw Error(ErrorCode::kResourceExhausted, "workspace: cannot take 8 bytes"); });
 }
 
 TEST(Fault, AMaskThatCannotBeMadeIsTheSubmittersError) {
