@@ -1,9 +1,9 @@
-#include <fstream>
 #include <functional>
 
 #include <fmt/format.h>
 
 #include "command.h"
+#include "figures.h"
 #include "flags.h"
 #include "llm/bench_latency.h"
 #include "llm/bench_throughput.h"
@@ -44,7 +44,7 @@ struct ModelFlags {
            "--shape", shape,
            "Dimensions of a public model with dummy weights: qwen3-0.6b, llama-3.1-8b, tiny")
         ->excludes(model_option);
-    app.add_option("--output-json", output_json, "Write the figures to this file; - is stdout");
+    add_output_json(app, output_json);
     add_engine_flags(app, engine);
     // A repeated prompt would be measured out of the cache.
     engine.enable_prefix_caching = false;
@@ -78,16 +78,7 @@ void write_json(const Json& figures, const LlmCore& core, const std::string& pat
   if (path.empty()) return;
   Json json = machine_json(core);
   for (const auto& [key, value] : figures.items()) json[key] = value;
-  const std::string text = json.dump(2) + "\n";
-  if (path == "-") {
-    print(text);
-    flush();
-    return;
-  }
-  std::ofstream out(path);
-  out << text;
-  out.close();
-  if (!out) throw Error(ErrorCode::kInvalidArgument, path + ": cannot be written", "output_json");
+  write_figures(json, path);
 }
 
 void row(const std::string& label, const std::string& value) {
@@ -257,33 +248,24 @@ int ops(const OpsFlags& flags) {
   if (results.empty())
     throw Error(ErrorCode::kInvalidArgument, "filter: no case matches \"" + flags.filter + "\"",
                 "filter");
-  if (!table) {
-    print(results.dump(2) + "\n");
-    flush();
-  } else if (!flags.output_json.empty()) {
-    std::ofstream out(flags.output_json);
-    out << results.dump(2) << "\n";
-    out.close();
-    if (!out)
-      throw Error(ErrorCode::kInvalidArgument, flags.output_json + ": cannot be written",
-                  "output_json");
-  }
+  write_figures(results, flags.output_json);
   return 0;
 }
 
 void add_ops(CLI::App& app, Action& action) {
   auto flags = std::make_shared<OpsFlags>();
   app.footer(
-      "Examples:\n  miniinfer bench ops\n  miniinfer bench ops --filter 'linear m1 ' --output-json "
+      "Examples:\n  miniinfer bench ops\n  miniinfer bench ops --filter '^linear m(1|16) ' "
+      "--output-json "
       "ops.json");
   app.add_option("--device", flags->device, "Where to run them")
       ->check(CLI::IsMember({"cuda", "cpu"}))
       ->capture_default_str();
-  app.add_option("--filter", flags->filter, "Only cases whose operator and name contain this");
+  app.add_option("--filter", flags->filter,
+                 "Only cases where this regular expression (ECMAScript) matches \"operator case\"");
   app.add_option("--threads", flags->threads, "CPU threads; default: every CPU")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--output-json", flags->output_json,
-                 "Write the figures to this file; - is stdout");
+  add_output_json(app, flags->output_json);
   app.callback([flags, &action] { action = [flags] { return ops(*flags); }; });
 }
 

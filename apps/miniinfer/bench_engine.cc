@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "command.h"
 #include "engine/bench/overhead.h"
+#include "figures.h"
 #include "terminal.h"
 
 namespace miniinfer {
@@ -10,26 +11,17 @@ namespace {
 
 constexpr const char* kExamples = R"(Examples:
   miniinfer bench engine
-  miniinfer bench engine --temperature 0.6 --vocab-size 4096 --json)";
+  miniinfer bench engine --temperature 0.6 --vocab-size 4096 --output-json -)";
 
 struct EngineFlags {
   EngineOverheadOptions options;
-  bool json = false;
+  std::string output_json;
 };
 
 int run_bench(const EngineFlags& flags) {
   const EngineOverhead overhead = measure_engine_overhead(flags.options);
   const double own = overhead.plan_us + overhead.sample_us + overhead.commit_us;
-  if (flags.json) {
-    Json json;
-    json["plan_us"] = overhead.plan_us;
-    json["layout_us"] = overhead.layout_us;
-    json["sample_us"] = overhead.sample_us;
-    json["commit_us"] = overhead.commit_us;
-    json["plan_sample_commit_us"] = own;
-    json["step_us"] = overhead.total_us;
-    print(json.dump(2) + "\n");
-  } else {
+  if (flags.output_json != "-") {
     print(fmt::format("a decode step of {} sequences without its model, medians of {} steps\n",
                       flags.options.batch, flags.options.steps));
     for (const auto& [name, us] : {std::pair("plan", overhead.plan_us),
@@ -41,6 +33,14 @@ int run_bench(const EngineFlags& flags) {
       print(fmt::format("  {:<24} {:>8.1f} us\n", name, us));
   }
   flush();
+  Json json;
+  json["plan_us"] = overhead.plan_us;
+  json["layout_us"] = overhead.layout_us;
+  json["sample_us"] = overhead.sample_us;
+  json["commit_us"] = overhead.commit_us;
+  json["plan_sample_commit_us"] = own;
+  json["step_us"] = overhead.total_us;
+  write_figures(json, flags.output_json);
   return 0;
 }
 
@@ -70,7 +70,7 @@ void add_bench_engine(CLI::App& app, Action& action) {
       ->capture_default_str();
   app.add_option("--threads", options.num_threads, "CPU threads; default: every CPU")
       ->check(CLI::Range(1, 1024));
-  app.add_flag("--json", flags->json, "One JSON object");
+  add_output_json(app, flags->output_json);
   app.callback([flags, &action] { action = [flags] { return run_bench(*flags); }; });
 }
 

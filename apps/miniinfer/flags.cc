@@ -107,14 +107,21 @@ void SamplingFlags::add_to(CLI::App& app) {
       [this](SamplingParams& params) { params.seed = seed_; });
   field("--stop", &SamplingParams::stop, "Text that ends the output; may be repeated")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
-  field("--stop-token-ids", &SamplingParams::stop_token_ids, "Token ids that end the output")
-      ->delimiter(',');
+  field("--stop-token-ids", &SamplingParams::stop_token_ids,
+        "Token ids that end the output, between commas")
+      ->delimiter(',')
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   field("--bad-words", &SamplingParams::bad_words, "Word never to write; may be repeated")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   add(app.add_option("--logit-bias", logit_bias_, "TOKEN_ID:BIAS; may be repeated")
           ->expected(1)
+          ->allow_extra_args(false)
           ->take_all(),
       [this](SamplingParams& params) {
         for (const std::string& bias : logit_bias_) params.logit_bias.push_back(parse_bias(bias));

@@ -1,8 +1,11 @@
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "command.h"
+#include "help.h"
 #include "miniinfer/error.h"
 #include "terminal.h"
 #include "version.h"
@@ -39,18 +42,35 @@ int usage_error(std::string message) {
   return kUsageError;
 }
 
-// A flag given twice is a mistake that would otherwise be settled by its order.
-void refuse_repeats(CLI::App& app) {
-  for (CLI::Option* option : app.get_options())
+// CLI11 reads numbers as C does: 0x10 is 16 and 010 is 8.
+bool is_decimal(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  const bool octal = text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9';
+  return !octal && text.find_first_of("xX") == std::string_view::npos;
+}
+
+// What the parser lets pass: a flag given twice, a mistake that would otherwise be settled by its
+// order, and numbers that are not decimal.
+void check_given(CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
     if (option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeLast &&
         option->count() > 1)
       throw CLI::ArgumentMismatch(option->get_name() + " was given more than once");
-  for (CLI::App* verb : app.get_subcommands()) refuse_repeats(*verb);
+    const std::string type = option->get_type_name();
+    if (!type.starts_with("INT") && !type.starts_with("UINT") && !type.starts_with("FLOAT"))
+      continue;
+    for (const std::string& value : option->results())
+      if (!is_decimal(value))
+        throw CLI::ConversionError(option->get_name() + ": \"" + value +
+                                   "\" is not a decimal number");
+  }
+  for (CLI::App* verb : app.get_subcommands()) check_given(*verb);
 }
 
 int run(int argc, char** argv) {
   CLI::App app("MiniInfer runs open-weight language models from their Hugging Face directories.");
   app.name("miniinfer");
+  app.formatter(std::make_shared<miniinfer::HelpFormatter>());  // the verbs inherit it
   app.set_version_flag("--version", std::string("miniinfer ") + miniinfer::kVersion);
   app.require_subcommand(1);
   app.footer("miniinfer VERB --help shows the flags of a verb with examples.");
@@ -58,7 +78,7 @@ int run(int argc, char** argv) {
   for (const Verb& verb : kVerbs) verb.add(*app.add_subcommand(verb.name, verb.help), action);
   try {
     app.parse(argc, argv);
-    refuse_repeats(app);
+    check_given(app);
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::RequiredError&) {

@@ -29,6 +29,15 @@ BAD_COMMAND_LINES = [
     ["run", "hi", "--logprobs", "1000000"],
     ["run", "hi", "--max-tokens", ""],
     ["run", "hi", "--max-tokens", "1e3"],
+    ["run", "hi", "--max-tokens", "0x10"],
+    ["run", "hi", "--max-tokens", "010"],
+    ["run", "hi", "--temperature", "0x1p-1"],
+    ["run", "hi", "--stop-token-ids", "5,0x6"],
+    ["bench", "ops", "--filter", "linear("],
+    ["bench", "ops", "--filter", "(" * 2000],
+    ["bench", "ops", "--filter", "no such operator"],
+    ["bench", "engine", "--json"],
+    ["bench", "engine", "--num-steps", "1", "--output-json", "/nowhere/figures.json"],
     ["run", "hi", "--max-tokens", "2147483648"],
     ["run", "hi", "--max-tokens"],
     ["run", "hi", "--max-token", "5"],
@@ -167,10 +176,13 @@ def test_the_prompt_must_fit_the_context(cli):
 
 
 def test_help_of_every_verb_has_examples(cli):
-    for verb in ["run", "chat", "tokenize", "bench", "bench latency", "bench throughput", "bench ops", "eval", "inspect",
+    for verb in ["run", "chat", "tokenize", "bench", "bench latency", "bench throughput", "bench engine",
+                 "bench ops", "eval", "inspect",
                  "doctor"]:
         result = cli(*verb.split(), "--help")
         assert result.code == 0 and "Examples:" in result.out, verb
+        for notation in ["(0x)", "{false}", "INT:", "TEXT:"]:
+            assert notation not in result.out, verb
     assert cli("--help").code == 0
 
 

@@ -41,12 +41,22 @@ def test_the_embedded_model_takes_the_shared_workloads_lengths(cli):
 
 
 def test_bench_ops_measures_a_case_against_its_limit(cli):
-    result = cli("bench", "ops", "--filter", "linear m1 n1024", "--output-json", "-")
+    result = cli("bench", "ops", "--filter", "^linear m1 n(1024|2048) ", "--output-json", "-")
     assert result.code == 0, result.err
     rows = json.loads(result.out)
     assert rows
     for row in rows:
         assert row["op"] == "linear" and row["duration_ms"] > 0 and row["percent_of_limit"] > 0
+
+
+def test_bench_engine_writes_its_figures(cli, tmp_path):
+    out = tmp_path / "engine.json"
+    result = cli("bench", "engine", "--batch-size", 4, "--vocab-size", 128, "--num-steps", 20, "--output-json", out)
+    assert result.code == 0, result.err
+    assert "plan + sample + commit" in result.out
+    figures = json.loads(out.read_text())
+    parts = [figures[key] for key in ["plan_us", "sample_us", "commit_us"]]
+    assert min(parts) > 0 and abs(sum(parts) - figures["plan_sample_commit_us"]) < 1e-9
 
 
 def test_eval_scores_a_file(cli, tmp_path):

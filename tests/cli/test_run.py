@@ -161,6 +161,17 @@ def test_stop_token_ids_end_and_stay_out_of_the_text(ask):
     assert plain["text"].startswith(cut["text"]) and len(cut["text"]) < len(plain["text"])
 
 
+def test_flags_that_may_be_repeated_leave_the_prompt_alone(cli):
+    ids = json.loads(cli("run", "Hi", "--json").out)["token_ids"]
+    result = cli("run", "--stop-token-ids", f"{ids[2]},{ids[1]}", "Hi", "--json")
+    assert json.loads(result.out)["token_ids"] == ids[:2], result.err
+    result = cli("run", "--stop-token-ids", ids[3], "--stop-token-ids", ids[2], "Hi", "--json")
+    assert json.loads(result.out)["token_ids"] == ids[:3], result.err
+    for flag, value in [("--stop", "zzz"), ("--bad-words", "zzz"), ("--logit-bias", "5:0")]:
+        result = cli("run", flag, value, "Hi", "--json")
+        assert json.loads(result.out)["token_ids"] == ids, (flag, result.err)
+
+
 def test_n_continuations_of_one_prompt(ask):
     (answer,) = ask([{**CAPITAL, "n": 3, "temperature": 1, "seed": 7, "max_tokens": 8, "ignore_eos": True}])
     assert [output["index"] for output in answer["outputs"]] == [0, 1, 2]

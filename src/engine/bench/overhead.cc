@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/statistics.h"
 #include "engine/model_runner.h"
 #include "engine/sampler.h"
 #include "engine/sampling_state.h"
@@ -50,11 +51,6 @@ std::unique_ptr<Request> decoding_request(const EngineOverheadOptions& options, 
   Sequence& sequence = request->sequences[0];
   sequence.sampling = std::make_unique<SamplingState>(sequence, 0, options.vocab);
   return request;
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 double microseconds(Clock::time_point from, Clock::time_point to) {

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <regex>
 
+#include "base/statistics.h"
+#include "miniinfer/error.h"
 #include "ops/bench/device_bench.h"
 #include "ops/bench/machine_peak.h"
 #include "ops/cases/fill.h"
@@ -22,9 +25,17 @@ constexpr OpCases (*kTables[])(DeviceType) = {
 constexpr double kSecondsPerCase = 0.5;
 constexpr int kSlices = 20;  // of the case and of the peak that limits it, in turns
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
+std::regex compile(const std::string& filter) {
+  // The library's compiler recurses: a long pattern could exhaust the stack.
+  constexpr size_t kMaxPattern = 1000;
+  try {
+    if (filter.size() <= kMaxPattern) return std::regex(filter, std::regex::ECMAScript);
+  } catch (const std::regex_error&) {
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              filter.size() > kMaxPattern ? "filter: longer than 1000 characters"
+                                          : "filter: \"" + filter + "\" is no regular expression",
+              "filter");
 }
 
 double seconds_of(const std::function<void(ExecContext&)>& run, ExecContext& context,
@@ -66,15 +77,16 @@ Tensor bench_tensor(ExecContext& context, const Shape& shape, DType dtype, uint6
 }
 
 std::vector<OpBenchResult> run_op_benchmarks(
-    ExecContext& context, std::string_view filter,
+    ExecContext& context, const std::string& filter,
     const std::function<void(const OpBenchResult&)>& progress) {
+  const std::regex pattern = compile(filter);
   const DeviceType device = context.device().type;
   std::unique_ptr<PeakMeter> cpu_meter;
   std::unique_ptr<DeviceBench> device_bench;
   std::vector<OpBenchResult> results;
   for (const auto table : kTables) {
     for (const OpCase& op_case : table(device)) {
-      if ((op_case.op + " " + op_case.name).find(filter) == std::string::npos) continue;
+      if (!std::regex_search(op_case.op + " " + op_case.name, pattern)) continue;
       if (device == DeviceType::kCuda) {
         if (device_bench == nullptr) device_bench = std::make_unique<DeviceBench>(context);
         results.push_back(device_bench->run(op_case));

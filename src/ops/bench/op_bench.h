@@ -23,11 +23,12 @@ struct OpBenchResult {
   std::string limited_by;  // "memory" or "compute"
 };
 
-// Runs every case of the context's device whose "op name" contains `filter` (empty: all), about
-// half a second each on a CPU and a tenth on CUDA; `progress`, when given, is called with each
-// result as it comes.
+// Runs every case of the context's device in whose "op name" the ECMAScript expression `filter`
+// matches somewhere (empty: all), about half a second each on a CPU and a tenth on CUDA;
+// `progress`, when given, is called with each result as it comes. Throws Error invalid_argument
+// (param "filter") for a malformed expression.
 std::vector<OpBenchResult> run_op_benchmarks(
-    ExecContext& context, std::string_view filter = {},
+    ExecContext& context, const std::string& filter = {},
     const std::function<void(const OpBenchResult&)>& progress = {});
 
 // A tensor of random values on the context's device. On CUDA the values are made there, between
