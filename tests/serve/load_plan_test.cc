@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/statistics.h"
 #include "llm/bench_throughput.h"
 #include "serve/bench/load_client.h"
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/statistics.h"
 #include "miniinfer/ops/linear.h"
 #include "ops/cuda/kernels.h"
 #include "tensor/cuda/device_state.h"
@@ -17,11 +18,6 @@ constexpr double kRotatedBytes = double{256 << 20};  // five times the 50 MB of 
 constexpr int kMaxCopies = 32;
 constexpr double kReplaySeconds = 2e-3;  // one measurement, long against the events' microsecond
 constexpr int kReplays = 15;
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
 
 }  // namespace
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 
+#include "base/statistics.h"
+
 namespace miniinfer {
 namespace {
 
