@@ -32,20 +32,29 @@ std::string quoted_for_regex(const std::string& text) {
   return quoted;
 }
 
+// The choice's strings; empty when it is no array of strings.
+std::vector<std::string> strings_of(const std::string& text, const std::string& source) {
+  std::vector<std::string> strings;
+  const Json json = parse_json(text, source, {.error = ErrorCode::kInvalidArgument, .nul = false});
+  if (!json.is_array()) return {};
+  for (const Json& item : json) {
+    if (!item.is_string()) return {};
+    strings.push_back(item.get<std::string>());
+  }
+  return strings;
+}
+
 std::string regex_of_choice(const StructuredOutput& output) {
-  const Json choices =
-      parse_json(output.text, output.param, {.error = ErrorCode::kInvalidArgument, .nul = false});
-  std::string regex;
-  if (choices.is_array())
-    for (const Json& choice : choices) {
-      if (!choice.is_string()) break;
-      regex += regex.empty() ? "(?:" : "|";
-      regex += quoted_for_regex(choice.get<std::string>());
-    }
-  if (regex.empty() || !choices.back().is_string())
+  const std::vector<std::string> choices = strings_of(output.text, output.param);
+  if (choices.empty())
     throw Error(ErrorCode::kInvalidArgument,
                 output.param + ": the choice must be an array of strings, at least one",
                 output.param);
+  std::string regex;
+  for (const std::string& choice : choices) {
+    regex += regex.empty() ? "(?:" : "|";
+    regex += quoted_for_regex(choice);
+  }
   return regex + ")";
 }
 

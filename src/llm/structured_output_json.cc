@@ -64,9 +64,12 @@ StructuredOutput from_text(Kind kind, const Json& value, const std::string& fiel
 
 StructuredOutput from_json_field(const Json& value, const std::string& field) {
   if (!value.is_string()) return with_schema(value, field, kStructuredOutputs);
-  const Json schema = parse_json(value.get_ref<const std::string&>(), field,
-                                 {.error = ErrorCode::kInvalidArgument, .nul = false});
-  return with_schema(schema, field, kStructuredOutputs);
+  try {
+    const Json schema = parse_json(value.get_ref<const std::string&>(), field, {.nul = false});
+    return with_schema(schema, field, kStructuredOutputs);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInvalidArgument, error.message(), kStructuredOutputs);
+  }
 }
 
 std::optional<StructuredOutput> from_structured_outputs(const Json& object) {

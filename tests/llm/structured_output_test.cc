@@ -89,7 +89,7 @@ TEST(StructuredOutput, BadFieldsAreNamed) {
   EXPECT_EQ(refused_field(R"({"structured_outputs": {"regex": 5}})"), "structured_outputs");
   EXPECT_EQ(refused_field(R"({"structured_outputs": {"regex": "a", "choice": ["a"]}})"),
             "structured_outputs");
-  EXPECT_EQ(refused_field(R"({"structured_outputs": {"json": "{"}})"), "");  // not the field's form
+  EXPECT_EQ(refused_field(R"({"structured_outputs": {"json": "{"}})"), "structured_outputs");
   EXPECT_EQ(refused_field(R"({"structured_outputs": {"structural_tag": "x"}})"),
             "structured_outputs");
   EXPECT_EQ(
