@@ -106,6 +106,7 @@ struct Pass {
 template <int P>
 struct Ahead {
   const char* row[P == 0 ? 1 : P];
+  int64_t k;  // of the computation while the rows' first lines are fetched
 };
 
 template <int T, int R, int P>
@@ -123,7 +124,7 @@ inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
   for (; k + kStep <= pass.end; k += kStep) {
     step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
     MI_UNROLL
-    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.row[p] + 2 * k, _MM_HINT_T0);
+    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.row[p] + 2 * (k - ahead.k), _MM_HINT_T0);
   }
   if (k < pass.end) {
     const __mmask32 mask = (uint32_t{1} << (pass.end - k)) - 1;
@@ -159,19 +160,21 @@ template <int T, int R, int P>
 void multiply_rows(const LinearBlock& b, Pass& pass) {
   const char* w = static_cast<const char*>(b.weight);
   const char* next_x = static_cast<const char*>(b.next_x);
-  const char* next_w = static_cast<const char*>(b.next_weight);
+  const bool own_rows = b.fetch_by_blocks && pass.end < b.k;
+  const char* next_w = own_rows ? w + 2 * pass.end : static_cast<const char*>(b.next_weight);
+  const int64_t next_w_rows = own_rows ? b.rows : b.next_weight_rows;
   int64_t row = 0;
   if (T == 1 && R == 16 && b.k <= kShortRow && b.k % kStep == 0)
     for (; row + R <= b.rows; row += R) multiply_short_rows<R>(b, row);
   for (; row + R <= b.rows; row += R) {
     Ahead<P> ahead;
+    ahead.k = b.fetch_by_blocks ? pass.begin : 0;
     MI_UNROLL
     for (int p = 0; p < P; ++p) {
       const int64_t i = pass.tile * P + p, j = i - b.next_x_rows;
       ahead.row[p] = i < b.next_x_rows ? next_x + i * b.x_stride
-                     : j < b.next_weight_rows
-                         ? next_w + j * b.weight_stride
-                         : w + row * b.weight_stride;  // nothing: a cached line
+                     : j < next_w_rows ? next_w + j * b.weight_stride
+                                       : w + row * b.weight_stride;  // nothing: a cached line
     }
     multiply_tile<T, R, P>(b, pass, row, ahead);
     ++pass.tile;

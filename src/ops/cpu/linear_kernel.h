@@ -42,6 +42,9 @@ struct LinearBlock {
   int64_t next_x_rows;
   const void* next_weight;
   int64_t next_weight_rows;
+  // Fetch the rows' own next block of k first, and of next_weight its first block, in the last one:
+  // so nothing is fetched earlier than a block before its use.
+  bool fetch_by_blocks;
   float* carry;  // kCarryFloats, 64-byte aligned
 };
 
