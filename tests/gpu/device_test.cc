@@ -29,6 +29,25 @@ TEST_F(DeviceFloor, TooLargeARequestNamesItsBytesAndLeavesTheDeviceUsable) {
   EXPECT_LE(info.free, info.total);
 }
 
+TEST_F(DeviceFloor, EachAllocationThatFailsIsAnErrorThatNamesItsBytes) {
+  const auto work = [&] {
+    ExecContext own = ExecContext::cuda();
+    own.workspace().reserve(1 << 20);
+    const Tensor tensor({3, 5}, DType::kFloat32, own.device());
+    const cuda::PinnedBuffer staging(100);
+  };
+  cuda::fail_allocation(0);
+  work();
+  const int64_t count = cuda::fail_allocation(1);
+  EXPECT_EQ(count, 3);
+  for (int64_t i = 1; i <= count; ++i) {
+    cuda::fail_allocation(i);
+    expect_error(ErrorCode::kResourceExhausted, "bytes", work);
+  }
+  cuda::fail_allocation(0);
+  work();
+}
+
 TEST_F(DeviceFloor, TheWorkspaceLiesOnTheDeviceAndRepeatsItsAddresses) {
   Workspace& workspace = context().workspace();
   const auto requests = [&] {

@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr OpCases (*kTables[])(DeviceType) = {
     linear_bench_cases,  attention_bench_cases,   kv_write_bench_cases, norm_bench_cases,
-    softmax_bench_cases, elementwise_bench_cases, sampling_bench_cases,
+    softmax_bench_cases, elementwise_bench_cases, move_bench_cases,     sampling_bench_cases,
 };
 
 constexpr double kSecondsPerCase = 0.5;

@@ -44,6 +44,7 @@ OpCases kv_write_bench_cases(DeviceType device);
 OpCases norm_bench_cases(DeviceType device);
 OpCases softmax_bench_cases(DeviceType device);
 OpCases elementwise_bench_cases(DeviceType device);
+OpCases move_bench_cases(DeviceType device);
 OpCases sampling_bench_cases(DeviceType device);
 
 }  // namespace miniinfer

@@ -88,4 +88,57 @@ inline constexpr EmbeddingCase kEmbeddingCases[] = {
     {512, 151936, 1024, DType::kBFloat16, DType::kBFloat16},
 };
 
+// On a GPU: sizes beyond its caches, and the rows of an 8B-parameter model's step of 1 to 2048
+// tokens, which stay in them.
+inline constexpr NormCase kCudaRmsNormCases[] = {
+    {8192, 4096, DType::kBFloat16, DType::kBFloat16, DType::kBFloat16, false},
+    {16384, 8192, DType::kBFloat16, DType::kBFloat16, DType::kBFloat16, false},
+    {8192, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+    {8192, 4096, DType::kBFloat16, DType::kBFloat16, DType::kBFloat16, true},
+    {1, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+    {32, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+    {256, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+    {2048, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+    {256, 1024, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, false},
+};
+
+inline constexpr NormCase kCudaLayerNormCases[] = {
+    {8192, 4096, DType::kBFloat16, DType::kBFloat16, DType::kBFloat16, false},
+    {16384, 8192, DType::kBFloat16, DType::kBFloat16, DType::kBFloat16, false},
+    {256, 4096, DType::kFloat32, DType::kBFloat16, DType::kBFloat16, true},
+};
+
+inline constexpr SoftmaxCase kCudaSoftmaxCases[] = {
+    {8192, 4096, DType::kBFloat16, DType::kBFloat16, false},
+    {8192, 4096, DType::kFloat32, DType::kFloat32, true},
+    {256, 128256, DType::kFloat32, DType::kFloat32, false},
+};
+
+inline constexpr ActivationCase kCudaActivationCases[] = {
+    {8192, 4096, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {8192, 14336, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {1, 14336, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {32, 14336, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {256, 14336, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {8192, 4096, Activation::kGeluTanh, DType::kBFloat16, DType::kBFloat16, true},
+};
+
+inline constexpr EmbeddingCase kCudaEmbeddingCases[] = {
+    {256, 32768, 4096, DType::kBFloat16, DType::kFloat32},
+    {16384, 32768, 4096, DType::kBFloat16, DType::kFloat32},
+};
+
+// Moving a matrix: its transpose, or the same values in another dtype.
+struct MoveCase {
+  int64_t rows, width;
+  DType x, out;
+  bool transposed;
+};
+
+inline constexpr MoveCase kCudaMoveCases[] = {
+    {8192, 4096, DType::kBFloat16, DType::kBFloat16, true},
+    {8192, 8192, DType::kFloat32, DType::kFloat32, true},
+    {8192, 4096, DType::kFloat32, DType::kBFloat16, false},
+};
+
 }  // namespace miniinfer

@@ -1,6 +1,7 @@
 #include "tensor/cuda/device.h"
 
 #include <array>
+#include <atomic>
 
 #include "base/check.h"
 #include "tensor/cuda/check.h"
@@ -11,6 +12,9 @@ namespace miniinfer::cuda {
 namespace {
 
 constexpr int kMaxDevices = 64;
+
+std::atomic<int64_t> allocations{0};
+std::atomic<int64_t> failing_allocation{0};
 
 DeviceInfo describe(int index) {
   cudaDeviceProp properties{};
@@ -36,7 +40,8 @@ class DeviceMemory final : public MemoryResource {
     check_cuda(cudaGetDevice(&before), "current device");
     check_cuda(cudaSetDevice(index_), "set device");
     void* pointer = nullptr;
-    const cudaError_t error = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);
+    const cudaError_t error = allocation_must_fail() ? cudaErrorMemoryAllocation
+                                                     : cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);
     size_t free = 0, total = 0;
     if (error == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
@@ -70,6 +75,15 @@ void fail_cuda(cudaError_t error, std::string_view what) {
     fail(ErrorCode::kResourceExhausted, "cuda: {}: out of memory", what);
   fail(ErrorCode::kInternal, "cuda: {}: {} ({})", what, cudaGetErrorName(error),
        cudaGetErrorString(error));
+}
+
+bool allocation_must_fail() {
+  return allocations.fetch_add(1) + 1 == failing_allocation.load();
+}
+
+int64_t fail_allocation(int64_t number) {
+  failing_allocation.store(number);
+  return allocations.exchange(0);
 }
 
 DeviceReport find_devices() {

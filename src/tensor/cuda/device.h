@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -50,6 +51,10 @@ struct MemoryInfo {
   size_t total = 0;
 };
 MemoryInfo memory_info(int index);
+
+// For tests of running out of memory: the `number`-th allocation from now on, of device or pinned
+// memory, fails; 0 lets all succeed. Returns how many were made since the last call.
+int64_t fail_allocation(int64_t number);
 
 // A queue of device work, in order, independent of the legacy default stream.
 class Stream {

@@ -62,7 +62,9 @@ float Event::milliseconds_since(const Event& start) const {
 
 PinnedBuffer::PinnedBuffer(size_t bytes) : size_(bytes) {
   void* pointer = nullptr;
-  const cudaError_t error = cudaMallocHost(&pointer, bytes == 0 ? 1 : bytes);
+  const cudaError_t error = allocation_must_fail()
+                                ? cudaErrorMemoryAllocation
+                                : cudaMallocHost(&pointer, bytes == 0 ? 1 : bytes);
   if (error == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     fail(ErrorCode::kResourceExhausted, "memory: cannot pin {} bytes of host memory", bytes);
