@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include "miniinfer/error.h"
@@ -27,19 +26,6 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-// "name:password" of Basic authentication; empty when it is no base64.
-std::string decode_base64(std::string_view text) {
-  std::string bytes(text.size() / 4 * 3 + 3, '\0');
-  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()),
-                                     static_cast<int>(text.size()));
-  if (length < 0) return {};
-  const size_t padding = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
-  bytes.resize(static_cast<size_t>(length) -
-               std::min<size_t>(padding, static_cast<size_t>(length)));
-  return bytes;
-}
-
 std::string credentials(const std::string& header) {
   const size_t space = header.find(' ');
   if (space == std::string::npos) return {};
@@ -47,11 +33,7 @@ std::string credentials(const std::string& header) {
   const std::string rest = header.substr(header.find_first_not_of(' ', space) == std::string::npos
                                              ? header.size()
                                              : header.find_first_not_of(' ', space));
-  if (scheme == "bearer") return rest;
-  if (scheme != "basic" || rest.size() > 4096) return {};
-  const std::string pair = decode_base64(rest);
-  const size_t colon = pair.find(':');
-  return colon == std::string::npos ? std::string() : pair.substr(colon + 1);
+  return scheme == "bearer" ? rest : std::string();
 }
 
 // The name in a Host header, without the port.

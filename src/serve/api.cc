@@ -110,12 +110,18 @@ bool Api::check_key(HttpRequest& request, const Route* route, HttpReply& refusal
   if (!keys_.required()) return true;
   request.note->key = keys_.find(request);
   if (request.note->key || (route != nullptr && route->kind == Route::Kind::kLiveness)) return true;
-  refusal = status_reply(401, "a valid API key is needed, as Authorization: Bearer KEY",
-                         "invalid_api_key", headers_of(request));
-  // A browser that opens the page asks its user; scripts must not make it ask.
-  refusal.headers.emplace_back("WWW-Authenticate", route != nullptr && route->path == "/"
-                                                       ? "Basic realm=\"API key as password\""
-                                                       : "Bearer");
+  const std::string* accepts = request.header("Accept");
+  if (route != nullptr && route->path == "/" && request.method == "GET" && accepts != nullptr &&
+      accepts->find("text/html") != std::string::npos) {
+    // The page is the same for everybody and has a field for the key: what a browser shows of a
+    // 401. Basic authentication would make it attach the key to requests of other sites, too.
+    refusal = page(request);
+    refusal.status = 401;
+  } else {
+    refusal = status_reply(401, "a valid API key is needed, as Authorization: Bearer KEY",
+                           "invalid_api_key", headers_of(request));
+  }
+  refusal.headers.emplace_back("WWW-Authenticate", "Bearer");
   return false;
 }
 

@@ -16,7 +16,7 @@ def test_every_route_but_liveness_needs_a_key(start):
     server = start("--api-key", "first", "--api-key", "second")
     wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"Authorization": "first"},
              {"Authorization": "Bearer firs"}, {"Authorization": "Bearer first2"}, {"Authorization": "Bearer FIRST"},
-             {"Authorization": "Basic " + base64.b64encode(b"x:wrong").decode()}, {"Authorization": "Basic !!!"}, {"api-key": "first"}]
+             {"Authorization": "Basic " + base64.b64encode(b"x:first").decode()}, {"Authorization": "Basic !!!"}, {"api-key": "first"}]
     for path in ROUTES + ODD_PATHS:
         for headers in wrong:
             for method, body in (("GET", None), ("POST", "{}"), ("DELETE", None), ("OPTIONS", None)):
@@ -31,11 +31,12 @@ def test_every_route_but_liveness_needs_a_key(start):
             assert server.get(path, headers=headers).status in (200, 405), path
         for path in ODD_PATHS:
             assert server.get(path, headers=headers).status == 404, path
-    # A browser asks its user for the page, and sends what it was told with the page's own requests.
-    page = server.get("/")
-    assert page.headers["WWW-Authenticate"].startswith("Basic")
-    assert server.get("/v1/models").headers["WWW-Authenticate"] == "Bearer"
-    assert server.get("/", headers={"Authorization": "Basic " + base64.b64encode(b"me:second").decode()}).status == 200
+    # A browser shows what comes with the 401: the page, which has a field for the key.
+    page = server.get("/", headers={"Accept": "text/html,*/*"})
+    assert page.status == 401 and page.headers["WWW-Authenticate"] == "Bearer"
+    assert page.headers["Content-Type"].startswith("text/html") and page.headers["Content-Security-Policy"]
+    for path in ("/v1/models", "/metrics"):
+        assert server.get(path, headers={"Accept": "text/html"}).error["code"] == "invalid_api_key"
     log = "\n".join(server.lines())
     assert "first" not in log and "second" not in log.replace("seconds", "")
 
