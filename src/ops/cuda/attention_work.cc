@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
+
 namespace miniinfer::cuda {
 namespace {
 
@@ -39,6 +41,23 @@ int64_t list_tiles(const AttentionProblem& p, int sliding_window, int tile_token
   return tokens;
 }
 
+// Appends the decode tasks and their counters to the buffer, which ends after the prefill tasks.
+void add_decode_tasks(const AttentionProblem& p, int sliding_window, AttentionWork& work) {
+  MI_CHECK(work.split.slots > 0 && work.split.slots <= kMaxDecodeSlots);
+  plan_decode(p, sliding_window, work.split, work.decode);
+  const DecodePlan& plan = work.decode;
+  const size_t tasks = work.buffer.size(), counters = tasks + plan.tasks.size() * kDecodeTaskInts;
+  work.num_decode = static_cast<int>(plan.tasks.size());
+  work.num_partials = plan.num_partials;
+  work.buffer.resize(counters + plan.num_partials, 0);
+  work.buffer[kDecodeTasks] = static_cast<int32_t>(tasks);
+  work.buffer[kDecodeCounters] = static_cast<int32_t>(counters);
+  std::copy(plan.starts.begin(), plan.starts.end(), work.buffer.begin() + kDecodeStarts);
+  if (!plan.tasks.empty())
+    std::memcpy(work.buffer.data() + tasks, plan.tasks.data(),
+                plan.tasks.size() * sizeof(DecodeTask));
+}
+
 }  // namespace
 
 int prefill_pack(int group, int tile_rows) {
@@ -69,6 +88,7 @@ void plan_attention_work(const AttentionProblem& p, int sliding_window, int tile
   work.num_prefill = static_cast<int>(count);
   work.buffer.assign(kWorkHeader + count * kPrefillTaskInts, 0);
   work.buffer[kPrefillCount] = work.num_prefill;
+  add_decode_tasks(p, sliding_window, work);
   int32_t* to = work.buffer.data() + kWorkHeader;
   for (int begin = 0; begin < p.num_heads; begin += section) {
     const int end = std::min(begin + section, p.num_heads);

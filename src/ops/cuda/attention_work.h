@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "miniinfer/ops/attention.h"
+#include "ops/cuda/decode_plan.h"
 
 namespace miniinfer::cuda {
 
@@ -12,10 +13,13 @@ namespace miniinfer::cuda {
 // do not depend on it. It begins with kWorkHeader numbers at the places named here; the prefill
 // tasks follow at once, everything else where the header says.
 enum WorkHeader : int {
-  kPrefillCount = 0,  // tasks
-  kPrefillNext = 1,   // the next task to claim; 0 between launches, as the last block leaves it
-  kPrefillDone = 2,   // blocks that found no task left; the same
-  kWorkHeader = 32,
+  kPrefillCount = 0,    // tasks
+  kPrefillNext = 1,     // the next task to claim; 0 between launches, as the last block leaves it
+  kPrefillDone = 2,     // blocks that found no task left; the same
+  kDecodeTasks = 3,     // where the decode tasks are
+  kDecodeCounters = 4,  // where the counters of their partial results are, 0 between launches
+  kDecodeStarts = 32,   // [slots + 1]: slot s has the decode tasks from [s] up to [s + 1]
+  kWorkHeader = 32 + kMaxDecodeSlots + 1,
 };
 
 // A tile of query rows of one sequence for `pack` query heads of one key/value head. Row r of the
@@ -32,10 +36,14 @@ struct PrefillTask {
 inline constexpr int kPrefillTaskInts = sizeof(PrefillTask) / sizeof(int32_t);
 
 struct AttentionWork {
+  DecodeSplit split;  // set before planning; the decode kernel is launched with as many blocks
   std::vector<int32_t> buffer;
-  int num_prefill = 0;  // tasks; 0 lets the launch be left out
+  int num_prefill = 0;   // tasks; 0 lets the launch be left out
+  int num_decode = 0;    // the same
+  int num_partials = 0;  // partial results of decode tasks
   // Scratch of plan_attention_work.
   std::vector<PrefillTask> tiles;
+  DecodePlan decode;
 };
 
 // How many query heads of one key/value head share a tile of `tile_rows` rows: the largest divisor
@@ -47,18 +55,13 @@ inline int prefill_tile_tokens(int pack, int tile_rows) {
   return tile_rows / pack;
 }
 
-// Sequences whose query heads of one key/value head fit one 16-row tile of the tensor cores are
-// left to the decode kernel, which splits their context; so are single rows.
-inline bool is_decode(int rows, int group) {
-  return rows == 1 || rows * group <= 16;
-}
-
 // An upper bound of the prefill tasks of a step of `max_rows` rows over `max_sequences` sequences.
 int64_t max_prefill_tasks(int64_t max_rows, int64_t max_sequences, int num_heads, int num_kv_heads,
                           int tile_rows);
 
 // Lists the tiles of all sequences that are not decoding, longest first within as many heads as the
-// L2 cache holds the keys and values of, and writes the buffer. `element_bytes` is the cache's.
+// L2 cache holds the keys and values of, and the decode tasks of those that are, and writes the
+// buffer. `element_bytes` is the cache's.
 // Reuses the work's memory. The problem is as plan_attention() checks it.
 void plan_attention_work(const AttentionProblem& problem, int sliding_window, int tile_rows,
                          int element_bytes, AttentionWork& work);
