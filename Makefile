@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 PROMPT ?= What is the capital of France?
 
-.PHONY: run build release test test-asan test-tsan test-aarch64 bench fuzz format lint clean
+.PHONY: run build release test test-asan test-tsan test-aarch64 bench fuzz fuzz-server soak format lint clean
 
 run: build
 	./build/apps/miniinfer/miniinfer run "$(PROMPT)"
@@ -43,8 +43,9 @@ test-asan:
 test-tsan:
 	@tools/setup --test
 	cmake --preset tsan
-	cmake --build build-tsan -j $(JOBS) --target tests_base tests_kvcache tests_engine tests_llm
-	ctest --test-dir build-tsan --output-on-failure -R '^(base|kvcache|engine|llm)$$'
+	cmake --build build-tsan -j $(JOBS) --target tests_base tests_kvcache tests_engine tests_llm tests_serve miniinfer
+	ctest --test-dir build-tsan --output-on-failure -R '^(base|kvcache|engine|llm|serve)$$'
+	TSAN_OPTIONS=exitcode=66 .venv/bin/python tests/server/soak.py build-tsan/apps/miniinfer/miniinfer 60
 
 # Cross-built operators, run under user-mode emulation.
 test-aarch64:
@@ -65,6 +66,16 @@ fuzz:
 	  -DMINIINFER_TESTS=OFF -DMINIINFER_SANITIZE=address,undefined
 	cmake --build build-fuzz -j $(JOBS) --target fuzzers
 	tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+# Mutated request bodies against the server, a canary between them.
+fuzz-server: build
+	@tools/setup --test
+	.venv/bin/python tests/server/fuzz_bodies.py build/apps/miniinfer/miniinfer $(FUZZ_SECONDS)
+
+SOAK_SECONDS ?= 600
+soak: build
+	@tools/setup --test
+	.venv/bin/python tests/server/soak.py build/apps/miniinfer/miniinfer $(SOAK_SECONDS)
 
 format:
 	@tools/setup --dev

@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
@@ -184,3 +186,26 @@ def test_client_library_of_the_standard(server):
                        encode_chunked=True)
     assert b"Paris" in connection.getresponse().read()
     connection.close()
+
+
+def test_curl(server, tmp_path):
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("no curl here")
+
+    def run(*arguments):
+        return subprocess.run([curl, "-sS", *arguments], capture_output=True, timeout=20, check=True).stdout
+
+    url = server.url + "/v1/chat/completions"
+    json_type = ["-H", "Content-Type: application/json"]
+    assert b"Paris" in run(url, *json_type, "-d", BODY)
+    assert run("-N", url, *json_type, "-d", BODY[:-1] + b', "stream": true}').endswith(b"data: [DONE]\n\n")
+    # Large enough for curl to ask with Expect: 100-continue, and to send it in chunks.
+    large = tmp_path / "large.json"
+    large.write_bytes(BODY[:-1] + b" " * (2 << 20) + b"}")
+    for more in ([], ["-H", "Transfer-Encoding: chunked"]):
+        assert b"Paris" in run(url, *json_type, *more, "--data-binary", f"@{large}")
+    large.write_bytes(b" " * (9 << 20))
+    for more in ([], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect:"]):
+        assert run("-o", "/dev/null", "-w", "%{http_code}", url, *json_type, *more, "--data-binary", f"@{large}") == b"413"
+    assert run("-o", "/dev/null", "-w", "%{http_code}", url, "-d", BODY) == b"415"

@@ -9,8 +9,8 @@ use regex_syntax::hir::{HirKind, Look};
 use serde_json::{json, Value};
 
 use super::limits::{
-    COMPILE_STACK_BYTES, COMPILE_TIME, MAX_ABANDONED, MAX_COMPILED_BYTES, MAX_DIVISOR,
-    MAX_TEXT_BYTES,
+    COMPILE_STACK_BYTES, COMPILE_TIME, LEAST_NUMBER, MAX_ABANDONED, MAX_COMPILED_BYTES,
+    MAX_DIVISOR, MAX_TEXT_BYTES,
 };
 use super::matcher::{refused, too_complex};
 use super::{Matcher, Vocabulary};
@@ -73,6 +73,9 @@ impl Grammar {
 
 fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> {
     check_divisors(text)?;
+    if !matches!(kind, Kind::Regex) {
+        check_numbers(text)?;
+    }
     let grammar = match kind {
         Kind::JsonSchema => TopLevelGrammar::from_json_schema(schema(text)?),
         Kind::Regex => {
@@ -105,6 +108,19 @@ fn check_divisors(text: &str) -> Outcome<()> {
         multiple = divisor / gcd(multiple, divisor) * multiple;
         if divisor > MAX_DIVISOR || multiple > MAX_DIVISOR {
             return Err(Failure::invalid("multipleOf has too many digits"));
+        }
+    }
+    Ok(())
+}
+
+/// The library negates bounds of 64 bits: the least of them is its own negative, and a range from it
+/// to itself recurs until the stack ends.
+fn check_numbers(text: &str) -> Outcome<()> {
+    for part in text.split('-').skip(1) {
+        let end = part.find(|c: char| !(c.is_ascii_digit() || ".eE+".contains(c)));
+        let number = &part[..end.unwrap_or(part.len())];
+        if number.parse::<f64>().is_ok_and(|value| -value < LEAST_NUMBER) {
+            return Err(Failure::invalid(format!("-{number} is below what numbers may be")));
         }
     }
     Ok(())

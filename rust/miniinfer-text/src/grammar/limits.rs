@@ -28,6 +28,9 @@ pub const MAX_MATCHER_BYTES: usize = 64 << 20;
 /// The states of `multipleOf`; a hundred thousand take 50 ms and 10 MB.
 pub const MAX_DIVISOR: u64 = 100_000;
 
+/// Of a schema's numbers: 2^63 and some room for rounding.
+pub const LEAST_NUMBER: f64 = -9.2e18;
+
 pub fn parser_limits() -> ParserLimits {
     ParserLimits {
         // About 20 ms, and room for schemas of 200 kB.

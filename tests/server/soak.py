@@ -1,0 +1,88 @@
+"""A mixed load for minutes; memory must be flat after the first quarter: python tests/server/soak.py BINARY SECONDS"""
+
+import json
+import random
+import re
+import socket
+import sys
+import threading
+import time
+
+from running_server import HOST, RunningServer
+
+CLIENTS = 32
+MOST_GROWTH_MIB = 8
+
+
+def resident_mib(server):
+    text = open(f"/proc/{server.process.pid}/status").read()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+
+
+def request(server, rng):
+    """One request: whole, streamed, abandoned, refused, constrained or with a long prompt."""
+    kind = rng.choice(["chat", "chat", "stream", "stream", "abandon", "bad", "schema", "long", "n", "tokenize"])
+    text = " ".join(rng.choices("the cat sat on a mat in Paris and ate 3 fish".split(), k=rng.randint(1, 60)))
+    fields = {"seed": rng.randrange(1000), "max_tokens": rng.randint(1, 150), "temperature": 1}
+    if kind == "tokenize":
+        return server.post("/tokenize", {"prompt": text}).status == 200
+    if kind == "bad":
+        return server.chat(text, temperature=-1).status == 400
+    if kind == "abandon":
+        body = json.dumps({"prompt": text, "stream": rng.random() < 0.5, "max_tokens": 500, "ignore_eos": True})
+        with socket.create_connection((HOST, server.port)) as sock:
+            sock.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                         f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            time.sleep(rng.uniform(0, 0.2))
+        return True
+    if kind == "stream":
+        fields["stream"] = True
+    if kind == "schema":
+        fields["response_format"] = {"type": "json_schema", "json_schema": {"name": "n", "schema": {
+            "type": "object", "properties": {f"p{rng.randrange(20)}": {"type": "integer"}}}}}
+    if kind == "long":
+        text *= 6
+    if kind == "n":
+        fields["n"] = 4
+    return server.chat(text, **fields, timeout=120).status in (200, 400)
+
+
+def soak(server, seconds):
+    end = time.monotonic() + seconds
+    wrong, counts = [], [0] * CLIENTS
+
+    def client(number):
+        rng = random.Random(number)
+        while time.monotonic() < end and not wrong:
+            try:
+                if not request(server, rng):
+                    wrong.append("a reply of another status")
+            except Exception as error:  # told by the main thread
+                wrong.append(repr(error))
+            counts[number] += 1
+
+    threads = [threading.Thread(target=client, args=[number]) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    samples = []
+    while time.monotonic() < end and not wrong:
+        time.sleep(min(seconds / 40, 5))
+        samples.append(resident_mib(server))
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong
+    settled = samples[len(samples) // 4:]
+    growth = max(settled[len(settled) // 2:]) - max(settled[:len(settled) // 2])
+    print(f"{sum(counts)} requests in {seconds:.0f} s; resident MiB {samples[0]:.1f} at first, {settled[0]:.1f} to {settled[-1]:.1f}")
+    assert growth < MOST_GROWTH_MIB, samples
+    server.wait_for(lambda m: m["vllm:num_requests_running"] == m["vllm:kv_cache_usage_perc"] == 0)
+
+
+if __name__ == "__main__":
+    server = RunningServer(sys.argv[1])
+    try:
+        soak(server, float(sys.argv[2]))
+        server.signal()
+        assert server.wait() == 0, server.lines()[-60:]  # a sanitizer's finding is another code
+    finally:
+        server.stop()
