@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/cpu/kernels.h"
+#include "ops/cuda/attention.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -72,7 +73,61 @@ void validate_block_tables(const char* op, const AttentionProblem& p, int slidin
   }
 }
 
+// What only a CUDA device asks of the arguments. Block tables are not looked at: they are the
+// device's, and no block beyond the cache is read for a plan that was made of the same lengths.
+void validate_for_cuda(const AttentionArgs& args) {
+  constexpr auto kOp = "attention";
+  const AttentionProblem& p = args.problem;
+  if (p.head_dim > 256)
+    fail(ErrorCode::kUnsupported, "attention: head_dim is {}; on CUDA at most 256", p.head_dim);
+  require_dtype(kOp, "q", args.q, args.cache.keys.dtype());
+  require_dtype(kOp, "out", args.out, args.cache.keys.dtype());
+  for (const auto& [name, view] : {std::pair<const char*, const ConstTensorView&>{"q", args.q},
+                                   {"out", args.out},
+                                   {"cache.keys", args.cache.keys},
+                                   {"cache.values", args.cache.values}})
+    if (reinterpret_cast<uintptr_t>(view.raw()) % 16 != 0 || view.stride(0) % 8 != 0 ||
+        (view.dim(1) > 1 && view.stride(1) != view.dim(2)))
+      fail(ErrorCode::kInvalidArgument,
+           "attention: {} is {}; on CUDA its heads follow each other, its rows lie multiples of 8 "
+           "elements apart, and it begins at a multiple of 16 bytes",
+           name, view.to_string());
+  if (!args.cache.keys.is_contiguous())
+    fail(ErrorCode::kUnsupported, "attention: on CUDA a cache is contiguous");
+  require_shape(kOp, "device_tables", args.device_tables, {-1, p.block_table_stride});
+  require_dtype(kOp, "device_tables", args.device_tables, DType::kInt32);
+  require_shape(kOp, "device_work", args.device_work, {-1});
+  require_dtype(kOp, "device_work", args.device_work, DType::kInt32);
+  if (args.device_tables.dim(0) < static_cast<int64_t>(p.context_lens.size()) ||
+      args.device_work.dim(0) < static_cast<int64_t>(args.plan->device_work().size()))
+    fail(ErrorCode::kInvalidArgument,
+         "attention: {} device_tables for {} sequences, {} of {} numbers of device_work",
+         args.device_tables.dim(0), p.context_lens.size(), args.device_work.dim(0),
+         args.plan->device_work().size());
+}
+
 }  // namespace
+
+void plan_attention(const ExecContext& context, const AttentionProblem& problem, DType dtype,
+                    int sliding_window, AttentionPlan& plan) {
+  AttentionProblem own = problem;
+  own.num_threads = context.num_threads();
+  if (context.device().type == DeviceType::kCpu) return plan_attention(own, sliding_window, plan);
+  validate_problem("plan_attention", own);
+  cuda::plan_attention(context, own, dtype, sliding_window, plan);
+}
+
+std::span<const int32_t> AttentionPlan::device_work() const {
+  return cuda == nullptr ? std::span<const int32_t>() : cuda::work_of(*cuda);
+}
+
+DeviceAttentionSizes device_attention_sizes(const ExecContext& context, int64_t max_tokens,
+                                            int64_t max_sequences, int num_heads, int num_kv_heads,
+                                            int head_dim, DType dtype) {
+  if (context.device().type == DeviceType::kCpu) return {};
+  return cuda::attention_sizes(context, max_tokens, max_sequences, num_heads, num_kv_heads,
+                               head_dim, dtype);
+}
 
 void kv_write(ExecContext& context, const KvWriteArgs& args) {
   constexpr auto kOp = "kv_write";
@@ -100,7 +155,9 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
 void attention(ExecContext& context, const AttentionArgs& args) {
   constexpr auto kOp = "attention";
   const AttentionProblem& p = args.problem;
-  require_cpu(kOp, context);
+  const bool on_cuda = runs_on_cuda(kOp, context,
+                                    {&args.q, &args.cache.keys, &args.cache.values,
+                                     &args.device_tables, &args.device_work, &args.out});
   validate_cache(kOp, args.cache);
   validate_problem(kOp, p);
   if (p.block_size != args.cache.block_size || p.head_dim != args.cache.head_dim ||
@@ -110,7 +167,9 @@ void attention(ExecContext& context, const AttentionArgs& args) {
          "{}, {}",
          p.block_size, p.head_dim, p.num_kv_heads, args.cache.block_size, args.cache.head_dim,
          args.cache.keys.dim(1));
-  require_shape(kOp, "q", args.q, {p.query_starts.back(), p.num_heads, p.head_dim});
+  const int64_t rows = p.query_starts.back();
+  const bool padded = on_cuda && args.q.rank() == 3 && args.q.dim(0) > rows;
+  require_shape(kOp, "q", args.q, {padded ? args.q.dim(0) : rows, p.num_heads, p.head_dim});
   require_same_shape(kOp, "out", args.out, args.q);
   require_float(kOp, "q", args.q);
   require_float(kOp, "out", args.out);
@@ -122,6 +181,10 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   if (args.sliding_window < 0)
     fail(ErrorCode::kInvalidArgument, "attention: sliding_window is {}", args.sliding_window);
   if (args.plan == nullptr) fail(ErrorCode::kInvalidArgument, "attention: plan is missing");
+  if (on_cuda) {
+    validate_for_cuda(args);
+    return cuda::attention(context, args);
+  }
   validate_block_tables(kOp, p, args.sliding_window, args.cache.keys.dim(0));
   cpu::attention(context, args);
 }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstring>
+#include <functional>
+#include <set>
 #include <vector>
 
 #include <fmt/format.h>
@@ -25,6 +27,25 @@ struct AttentionShape {
 struct StepPart {
   int rows, context;
 };
+
+inline std::vector<StepPart> random_prompts(Random& random) {
+  std::vector<StepPart> parts;
+  const int64_t sequences = 1 + random.below(4);
+  for (int64_t b = 0; b < sequences; ++b) {
+    const int64_t longest[] = {3, 40, 200, 500}, cached[] = {1, 20, 700};
+    const int rows = static_cast<int>(1 + random.below(longest[random.below(4)]));
+    parts.push_back({rows, rows + static_cast<int>(random.below(cached[random.below(3)]))});
+  }
+  return parts;
+}
+
+inline AttentionShape random_attention_shape(int head_dim, DType dtype, Random& random) {
+  const int groups[] = {1, 2, 3, 4, 7, 8, 32}, windows[] = {1, 15, 100, 129, 300};
+  const int group = groups[random.below(7)];
+  const int kv_heads = group == 32 ? 1 : static_cast<int>(1 + random.below(3));
+  return {group * kv_heads, kv_heads, head_dim, dtype,
+          random.below(3) == 0 ? windows[random.below(5)] : 0};
+}
 
 // One step over a paged cache in both layouts: the CPU's on the host for the reference, plain rows
 // for the device. Slots that hold no token are NaN, blocks that no row's window reaches have absurd
@@ -80,7 +101,6 @@ class AttentionScene {
     out_device_.fetch();
     return out_.view;
   }
-  const Strided& out_storage() const { return out_; }
 
   // The reference of one query row, [1, heads, D] in double.
   Tensor reference(int sequence, int row) const {
@@ -101,10 +121,56 @@ class AttentionScene {
                     .out = out.view()});
     return out;
   }
-  int rows_of(int sequence) const { return starts_[sequence + 1] - starts_[sequence]; }
+  void poison_out() {
+    poison(out_.storage.view());
+    out_device_.upload();
+  }
+
+  // Every row of the sequences that `attended` (of their number of rows) says, of the first
+  // `sequences`, equals the reference, of a sample of rows, and is finite; no other row and no gap
+  // was written.
+  void check(Random& random, const std::string& what, const std::function<bool(int)>& attended,
+             int sequences = 1 << 30) {
+    const TensorView& out = fetch();
+    const auto size = static_cast<int64_t>(dtype_size(shape_.dtype));
+    // Weights are rounded to 16 bits: values up to 1, of which many or few count.
+    const double tolerance =
+        shape_.dtype == DType::kFloat32 ? 1e-5 : 3 * dtype_roundoff(shape_.dtype);
+    for (int b = 0; b < static_cast<int>(contexts_.size()); ++b) {
+      const bool expected = b < sequences && attended(rows_of(b));
+      for (int64_t row = starts_[b]; row < starts_[b + 1]; ++row)
+        for (int64_t j = 0; j < out.dim(1); ++j)
+          ASSERT_EQ(std::isfinite(ref::load(out, row, j)), expected) << what << " row " << row;
+      if (!expected) continue;
+      for (const int row : sampled(rows_of(b), random)) {
+        const char* got = out.data<char>() + (starts_[b] + row) * out.stride(0) * size;
+        expect_near({got, {1, shape_.heads, shape_.head_dim}, shape_.dtype},
+                    reference(b, row).view(), tolerance, tolerance,
+                    fmt::format("{} sequence {} row {}", what, b, row));
+      }
+    }
+    expect_gaps_untouched(out_, what);
+  }
+  std::string to_string() const {
+    std::string text = shape_.to_string() + " rows";
+    for (int b = 0; b < static_cast<int>(contexts_.size()); ++b)
+      text += fmt::format(" {}/{}", rows_of(b), contexts_[b]);
+    return text;
+  }
+  const Strided& out_storage() const { return out_; }
   int first_row(int sequence) const { return starts_[sequence]; }
+  int rows_of(int sequence) const { return starts_[sequence + 1] - starts_[sequence]; }
 
  private:
+  // Query rows of a sequence worth a scalar reference: the ends, borders of tiles, some more.
+  static std::set<int> sampled(int rows, Random& random) {
+    std::set<int> result = {0, rows - 1};
+    for (int border : {1, 4, 16, 63, 64, 127, 128, 191, 192})
+      if (border < rows && random.below(3) == 0) result.insert(border);
+    for (int i = 0; i < 3; ++i) result.insert(static_cast<int>(random.below(rows)));
+    return result;
+  }
+
   TensorView q_rows(int64_t begin) const {
     const TensorView& q = q_device_.view();
     return {q.data<char>() + begin * q.stride(0) * dtype_size(q.dtype()),

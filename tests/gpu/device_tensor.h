@@ -36,13 +36,17 @@ class DeviceCopy {
         device_(storage.shape(), storage.dtype(), gpu().device()),
         view_(device_.data<char>() + (view.data<char>() - storage.data<char>()), view.shape(),
               strides_of(view), view.dtype(), gpu().device()) {
-    copy(gpu(), device_, host_);
-    gpu().synchronize();
+    upload();
   }
   explicit DeviceCopy(const Strided& strided) : DeviceCopy(strided.storage, strided.view) {}
   explicit DeviceCopy(const Tensor& tensor) : DeviceCopy(tensor, tensor.view()) {}
 
   const TensorView& view() const { return view_; }
+  // Takes the host tensor's storage there again.
+  void upload() const {
+    copy(gpu(), device_, host_);
+    gpu().synchronize();
+  }
   // Brings the storage back into the host tensor it was copied from.
   void fetch() const {
     copy(gpu(), host_, device_.view());

@@ -1,7 +1,5 @@
 #include "ops/cuda/prefill_attention.h"
 
-#include <set>
-
 #include "gpu/attention_scene.h"
 #include "ops/cuda/attention_work.h"
 #include "tensor/cuda/device_state.h"
@@ -51,68 +49,18 @@ bool device_is_hopper() {
   return info.major == 9 && info.minor == 0;
 }
 
-// Query rows of a sequence worth a scalar reference: the ends, the borders of tiles, some more.
-std::set<int> sampled(int rows, Random& random) {
-  std::set<int> result = {0, rows - 1};
-  for (int border : {1, 4, 16, 63, 64, 127, 128, 191, 192})
-    if (border < rows && random.below(3) == 0) result.insert(border);
-  for (int i = 0; i < 3; ++i) result.insert(static_cast<int>(random.below(rows)));
-  return result;
-}
-
-void check(AttentionScene& scene, int sequences, Random& random, const std::string& what) {
-  const TensorView& out = scene.fetch();
+void check(AttentionScene& scene, Random& random, const std::string& what) {
   const AttentionShape& shape = scene.shape();
-  const int64_t size = static_cast<int64_t>(dtype_size(shape.dtype));
-  // Weights are rounded to 16 bits: values up to 1, of which many or few count.
-  const double tolerance = shape.dtype == DType::kFloat32 ? 1e-5 : 3 * dtype_roundoff(shape.dtype);
-  for (int b = 0; b < sequences; ++b) {
-    if (cuda::is_decode(scene.rows_of(b), shape.heads / shape.kv_heads)) {
-      for (int64_t row = scene.first_row(b); row < scene.first_row(b) + scene.rows_of(b); ++row)
-        for (int64_t j = 0; j < out.dim(1); ++j)
-          ASSERT_TRUE(std::isnan(ref::load(out, row, j))) << what << ": a decoding row was written";
-      continue;
-    }
-    for (const int row : sampled(scene.rows_of(b), random)) {
-      const char* got = out.data<char>() + (scene.first_row(b) + row) * out.stride(0) * size;
-      expect_near({got, {1, shape.heads, shape.head_dim}, shape.dtype},
-                  scene.reference(b, row).view(), tolerance, tolerance,
-                  fmt::format("{} sequence {} row {}", what, b, row));
-    }
-    for (int64_t row = scene.first_row(b); row < scene.first_row(b) + scene.rows_of(b); ++row)
-      for (int64_t j = 0; j < out.dim(1); ++j)
-        ASSERT_TRUE(std::isfinite(ref::load(out, row, j))) << what << " row " << row;
-  }
-  expect_gaps_untouched(scene.out_storage(), what);
-}
-
-std::vector<StepPart> random_parts(Random& random) {
-  std::vector<StepPart> parts;
-  const int64_t sequences = 1 + random.below(4);
-  for (int64_t b = 0; b < sequences; ++b) {
-    const int64_t longest[] = {3, 40, 200, 500}, cached[] = {1, 20, 700};
-    const int rows = static_cast<int>(1 + random.below(longest[random.below(4)]));
-    parts.push_back({rows, rows + static_cast<int>(random.below(cached[random.below(3)]))});
-  }
-  return parts;
+  scene.check(random, what,
+              [&](int rows) { return !cuda::is_decode(rows, shape.heads / shape.kv_heads); });
 }
 
 void check_random(const AttentionShape& shape, bool hopper, Random& random) {
-  const std::vector<StepPart> parts = random_parts(random);
+  const std::vector<StepPart> parts = random_prompts(random);
   AttentionScene scene(shape, parts, random.next());
   run(scene, hopper);
-  std::string steps;
-  for (const StepPart& part : parts) steps += fmt::format(" {}/{}", part.rows, part.context);
-  check(scene, static_cast<int>(parts.size()), random,
-        fmt::format("seed {} hopper {} {} rows{}", fresh_seed(), hopper, shape.to_string(), steps));
-}
-
-AttentionShape random_shape(int head_dim, DType dtype, Random& random) {
-  const int groups[] = {1, 2, 3, 4, 7, 8, 32}, windows[] = {1, 15, 100, 129, 300};
-  const int group = groups[random.below(7)];
-  const int kv_heads = group == 32 ? 1 : static_cast<int>(1 + random.below(3));
-  return {group * kv_heads, kv_heads, head_dim, dtype,
-          random.below(3) == 0 ? windows[random.below(5)] : 0};
+  check(scene, random,
+        fmt::format("seed {} hopper {} {}", fresh_seed(), hopper, scene.to_string()));
 }
 
 TEST_F(Prefill, MatchesTheReferenceOnHopper) {
@@ -121,14 +69,14 @@ TEST_F(Prefill, MatchesTheReferenceOnHopper) {
   for (const int dim : {64, 80, 96, 128, 192, 256})
     for (const DType dtype : {DType::kBFloat16, DType::kFloat16})
       for (int round = 0; round < 4; ++round)
-        check_random(random_shape(dim, dtype, random), true, random);
+        check_random(random_attention_shape(dim, dtype, random), true, random);
 }
 
 TEST_F(Prefill, MatchesTheReferenceWithPortableKernels) {
   Random random(fresh_seed() + 1);
   for (const int dim : {8, 32, 64, 72, 80, 96, 128, 160, 192, 232, 256})
     for (const DType dtype : kFloatDTypes)
-      check_random(random_shape(dim, dtype, random), false, random);
+      check_random(random_attention_shape(dim, dtype, random), false, random);
 }
 
 // The engine promises that a prompt's chunks do not show in its answer.
@@ -137,7 +85,8 @@ TEST_F(Prefill, DoesNotDependOnTheChunk) {
   for (int round = 0; round < 12; ++round) {
     const DType dtypes[] = {DType::kBFloat16, DType::kFloat16, DType::kFloat32};
     const int dims[] = {64, 80, 128, 256};
-    const AttentionShape shape = random_shape(dims[random.below(4)], dtypes[round % 3], random);
+    const AttentionShape shape =
+        random_attention_shape(dims[random.below(4)], dtypes[round % 3], random);
     const bool hopper = device_is_hopper() && round % 2 == 0;
     const int context = static_cast<int>(100 + random.below(500)),
               rows = static_cast<int>(17 + random.below(context - 40));
@@ -163,7 +112,7 @@ TEST_F(Prefill, AttendsOverLongContexts) {
     if (hopper && !device_is_hopper()) continue;
     AttentionScene scene({8, 2, 128, DType::kBFloat16}, {{300, 9000}, {2500, 2500}}, random.next());
     run(scene, hopper);
-    check(scene, 2, random, fmt::format("seed {} hopper {}", fresh_seed(), hopper));
+    check(scene, random, fmt::format("seed {} hopper {}", fresh_seed(), hopper));
   }
 }
 

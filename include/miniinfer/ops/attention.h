@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -8,6 +9,10 @@
 #include "miniinfer/tensor.h"
 
 namespace miniinfer {
+
+namespace cuda {
+struct AttentionWork;
+}
 
 // One layer's key/value cache: `num_blocks` blocks of `block_size` tokens for every KV head.
 //
@@ -50,6 +55,8 @@ struct AttentionProblem {
   int head_dim = 0;  // a multiple of 8
   int block_size = 16;
   int num_threads = 1;  // of the context; the result does not depend on it
+  // On CUDA: the most sequences of the steps that one captured graph serves; 0: this step's own.
+  int max_sequences = 0;
 };
 
 // How that work is cut over the threads: made once a step by plan_attention, used by every layer.
@@ -68,12 +75,21 @@ struct AttentionPlan {
   int64_t partial_floats = 0;  // of all partial results
   int64_t nanoseconds = 0;     // about, on one thread: short steps are not worth waking the others
   std::vector<Task> rows;      // scratch of plan_attention
+
+  // On a CUDA context the plan is this alone. device_work() is what the kernels read of the step:
+  // int32 to be copied, once a step, to where AttentionArgs::device_work says.
+  std::shared_ptr<cuda::AttentionWork> cuda;
+  std::span<const int32_t> device_work() const;
 };
 
 // `sliding_window` > 0 limits a query at position p to keys in (p - sliding_window, p]; 0 is full
 // causal attention. Reuses the plan's memory. Throws Error invalid_argument for numbers that
 // contradict each other; what only the tensors tell is left to attention().
 void plan_attention(const AttentionProblem& problem, int sliding_window, AttentionPlan& plan);
+// For the context's device, whatever it is; the problem's num_threads is not used. `dtype` is the
+// cache's.
+void plan_attention(const ExecContext& context, const AttentionProblem& problem, DType dtype,
+                    int sliding_window, AttentionPlan& plan);
 
 struct AttentionArgs {
   ConstTensorView q;  // [T, num_heads, D] any float dtype; last axis contiguous
@@ -83,6 +99,14 @@ struct AttentionArgs {
   int sliding_window = 0;
   float scale = 1.0F;  // > 0; multiplies q.k, usually 1 / sqrt(D)
   TensorView out;      // [T, num_heads, D] any float dtype; last axis contiguous
+
+  // On a CUDA context the kernels read the step from device memory, so that a captured graph serves
+  // other steps: these are copies of problem.block_tables and of plan->device_work(), and the
+  // problem and the plan only say which kernels are launched. q, cache and out have one dtype, D is
+  // at most 256, the heads of q and out follow each other, and T may exceed query_starts.back():
+  // rows beyond are left alone.
+  ConstTensorView device_tables = {};  // [B, block_table_stride] int32
+  TensorView device_work = {};         // [>= plan->device_work().size()] int32
 };
 
 // Causal attention of each new token over its sequence's cached tokens: the last query row of a
@@ -98,5 +122,15 @@ void attention(ExecContext& context, const AttentionArgs& args);
 // `max_sequences` sequences.
 size_t attention_workspace_bytes(int64_t max_tokens, int64_t max_sequences, int num_heads,
                                  int num_kv_heads, int head_dim, int num_threads);
+
+// What steps of up to `max_tokens` rows over `max_sequences` sequences take at most on a CUDA
+// context: of its workspace, in bytes, and of AttentionArgs::device_work, in numbers.
+struct DeviceAttentionSizes {
+  size_t workspace_bytes = 0;
+  int64_t device_work = 0;
+};
+DeviceAttentionSizes device_attention_sizes(const ExecContext& context, int64_t max_tokens,
+                                            int64_t max_sequences, int num_heads, int num_kv_heads,
+                                            int head_dim, DType dtype);
 
 }  // namespace miniinfer

@@ -24,6 +24,7 @@ struct Step {
   AttentionCase c;
   Tensor q, out;
   std::vector<Tensor> keys, values;
+  Tensor device_tables, device_work;
   std::vector<int32_t> starts, contexts, tables;
   AttentionPlan plan;
   size_t next = 0;
@@ -33,6 +34,17 @@ struct Step {
             c.head_dim, kBlock,   threads};
   }
 };
+
+void fill_lengths(Step& step) {
+  const AttentionCase& c = step.c;
+  const int64_t blocks = (c.context + kBlock - 1) / kBlock;
+  for (int b = 0; b <= c.sequences; ++b) step.starts.push_back(b * c.rows);
+  step.contexts.assign(c.sequences, c.context);
+  // Blocks in an order as a pool in use gives them out: of different sequences, in turns.
+  for (int b = 0; b < c.sequences; ++b)
+    for (int64_t i = 0; i < blocks; ++i)
+      step.tables.push_back(static_cast<int32_t>(i * c.sequences + b));
+}
 
 std::function<void(ExecContext&)> prepare(const AttentionCase& c, uint64_t seed) {
   auto step = std::make_shared<Step>(Step{.c = c});
@@ -49,12 +61,7 @@ std::function<void(ExecContext&)> prepare(const AttentionCase& c, uint64_t seed)
     step->keys.push_back(random_tensor(cache, c.cache, seed + 2 * i + 1));
     step->values.push_back(random_tensor(cache, c.cache, seed + 2 * i + 2));
   }
-  for (int b = 0; b <= c.sequences; ++b) step->starts.push_back(b * c.rows);
-  step->contexts.assign(c.sequences, c.context);
-  // Blocks in an order as a pool in use gives them out: of different sequences, in turns.
-  for (int b = 0; b < c.sequences; ++b)
-    for (int64_t i = 0; i < blocks; ++i)
-      step->tables.push_back(static_cast<int32_t>(i * c.sequences + b));
+  fill_lengths(*step);
   return [step](ExecContext& context) {
     const size_t i = step->next++ % step->keys.size();
     const AttentionProblem problem = step->problem(context.num_threads());
@@ -67,6 +74,44 @@ std::function<void(ExecContext&)> prepare(const AttentionCase& c, uint64_t seed)
                .sliding_window = step->c.window,
                .scale = 1 / std::sqrt(static_cast<float>(step->c.head_dim)),
                .out = step->out});
+  };
+}
+
+// The same on a CUDA device, over one cache: the harness rotates over several steps.
+std::function<void(ExecContext&)> prepare_on_device(ExecContext& context, const AttentionCase& c,
+                                                    uint64_t seed) {
+  auto step = std::make_shared<Step>(Step{.c = c});
+  const Device device = context.device();
+  const int64_t blocks = (c.context + kBlock - 1) / kBlock;
+  const Shape rows = {int64_t{c.sequences} * c.rows, c.heads, c.head_dim};
+  step->q = bench_tensor(context, rows, c.cache, seed);
+  step->out = Tensor(rows, c.cache, device);
+  const Shape cache = {c.sequences * blocks, c.kv_heads, kBlock * c.head_dim};
+  step->keys.push_back(bench_tensor(context, cache, c.cache, seed + 1));
+  step->values.push_back(bench_tensor(context, cache, c.cache, seed + 2));
+  fill_lengths(*step);
+  const AttentionProblem problem = step->problem(1);
+  plan_attention(context, problem, c.cache, c.window, step->plan);
+  const auto upload = [&](std::span<const int32_t> numbers, const Shape& shape) {
+    Tensor tensor(shape, DType::kInt32, device);
+    copy(context, tensor, {numbers.data(), shape, DType::kInt32});
+    context.synchronize();
+    return tensor;
+  };
+  const auto size = static_cast<int64_t>(step->plan.device_work().size());
+  step->device_work = upload(step->plan.device_work(), {size});
+  step->device_tables = upload(step->tables, {c.sequences, blocks});
+  return [step](ExecContext& context) {
+    attention(context,
+              {.q = step->q.view(),
+               .cache = {step->keys[0].view(), step->values[0].view(), kBlock, step->c.head_dim},
+               .problem = step->problem(1),
+               .plan = &step->plan,
+               .sliding_window = step->c.window,
+               .scale = 1 / std::sqrt(static_cast<float>(step->c.head_dim)),
+               .out = step->out,
+               .device_tables = step->device_tables.view(),
+               .device_work = step->device_work});
   };
 }
 
@@ -105,8 +150,9 @@ std::function<void(ExecContext&)> prepare(const KvWriteCase& c, uint64_t seed) {
 
 OpCases attention_bench_cases(DeviceType device) {
   OpCases cases;
-  if (device != DeviceType::kCpu) return cases;
-  for (const AttentionCase& c : kAttentionCases) {
+  const bool on_cuda = device == DeviceType::kCuda;
+  for (const AttentionCase& c : on_cuda ? std::span<const AttentionCase>(kDeviceAttentionCases)
+                                        : std::span<const AttentionCase>(kAttentionCases)) {
     const double pairs = c.sequences * visible_pairs(c);
     const int64_t rows = int64_t{c.sequences} * c.rows * c.heads * c.head_dim;
     const int64_t tokens = c.window > 0 ? std::min(c.context, c.window + c.rows) : c.context;
@@ -116,10 +162,14 @@ OpCases attention_bench_cases(DeviceType device) {
                             c.context, c.heads, c.kv_heads, c.head_dim, dtype_name(c.cache),
                             c.window > 0 ? fmt::format(" window{}", c.window) : ""),
         .flops = 4 * pairs * c.heads * c.head_dim,
-        .bytes = 2 * bytes_of(rows, DType::kFloat32) +
+        .bytes = 2 * bytes_of(rows, on_cuda ? c.cache : DType::kFloat32) +
                  2 * bytes_of(c.sequences * tokens * c.kv_heads * c.head_dim, c.cache),
-        .peak = c.cache == DType::kBFloat16 ? ComputePeak::kBFloat16 : ComputePeak::kFloat32,
-        .prepare = [c](ExecContext&, uint64_t seed) { return prepare(c, seed); },
+        .peak =
+            on_cuda || c.cache == DType::kBFloat16 ? ComputePeak::kBFloat16 : ComputePeak::kFloat32,
+        .prepare =
+            [c, on_cuda](ExecContext& context, uint64_t seed) {
+              return on_cuda ? prepare_on_device(context, c, seed) : prepare(c, seed);
+            },
     });
   }
   return cases;

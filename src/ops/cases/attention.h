@@ -39,6 +39,30 @@ inline constexpr AttentionCase kAttentionCases[] = {
     {1, 200, 200, 8, 4, 32, DType::kBFloat16},
 };
 
+// The same on a CUDA device, where q and out are of the cache's dtype.
+inline constexpr AttentionCase kDeviceAttentionCases[] = {
+    // Prompts: the shape that attention kernels are compared by, then those of an 8B-parameter
+    // model.
+    {1, 16384, 16384, 16, 16, 128, DType::kBFloat16},
+    {8, 2048, 2048, 32, 8, 128, DType::kBFloat16},
+    {1, 2048, 2048, 32, 8, 128, DType::kBFloat16},
+    {1, 128, 128, 32, 8, 128, DType::kBFloat16},
+    {1, 512, 8192, 32, 8, 128, DType::kBFloat16},
+    {1, 16384, 16384, 32, 8, 128, DType::kBFloat16, 4096},
+    {1, 16384, 16384, 16, 16, 128, DType::kFloat16},
+    {1, 16384, 16384, 32, 32, 64, DType::kBFloat16},
+    {1, 16384, 16384, 16, 16, 80, DType::kBFloat16},
+    {1, 16384, 16384, 16, 16, 96, DType::kBFloat16},
+    {1, 16384, 16384, 16, 16, 192, DType::kBFloat16},
+    {1, 16384, 16384, 8, 8, 256, DType::kBFloat16},
+    {1, 4096, 4096, 16, 16, 112, DType::kBFloat16},  // the portable kernel
+    // Running answers.
+    {1, 1, 8192, 32, 8, 128, DType::kBFloat16},
+    {64, 1, 4096, 32, 8, 128, DType::kBFloat16},
+    {256, 1, 640, 32, 8, 128, DType::kBFloat16},
+    {256, 1, 1024, 16, 8, 128, DType::kBFloat16},
+};
+
 // Storing `tokens` new keys and values, one after the other as in a prompt or each in another
 // block.
 struct KvWriteCase {

@@ -1,5 +1,6 @@
 // Stands for this folder in a build without CUDA. Nobody gets here: ExecContext::cuda() refuses.
 #include "base/check.h"
+#include "ops/cuda/attention.h"
 #include "ops/cuda/gemm_search.h"
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/row_kernels.h"
@@ -47,6 +48,18 @@ void copy_all(ExecContext&, void*, const void*, int64_t) {
 
 void activation(ExecContext&, const ActivationArgs&) {
   unavailable("activation");
+}
+std::span<const int32_t> work_of(const AttentionWork&) {
+  unavailable("attention");
+}
+void plan_attention(const ExecContext&, const AttentionProblem&, DType, int, AttentionPlan&) {
+  unavailable("attention");
+}
+DeviceAttentionSizes attention_sizes(const ExecContext&, int64_t, int64_t, int, int, int, DType) {
+  unavailable("attention");
+}
+void attention(ExecContext&, const AttentionArgs&) {
+  unavailable("attention");
 }
 void cast(ExecContext&, const CastArgs&) {
   unavailable("cast");
