@@ -6,7 +6,7 @@ namespace miniinfer::cuda {
 namespace {
 
 TEST(CudaReasons, ArchitecturesCoverWhatTheDriverWouldRun) {
-  constexpr const char* kFat = "80-real;90a-real;100a-real;120-real;120-virtual";
+  constexpr const char* kFat = "80-real,90a-real,100a-real,120-real,120-virtual";
   EXPECT_TRUE(architectures_cover(kFat, 8, 0));
   EXPECT_TRUE(architectures_cover(kFat, 8, 9));  // machine code of 8.0 runs on 8.9
   EXPECT_TRUE(architectures_cover(kFat, 9, 0));

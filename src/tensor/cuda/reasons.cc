@@ -31,7 +31,7 @@ bool entry_covers(std::string_view entry, int capability) {
 
 bool architectures_cover(std::string_view architectures, int major, int minor) {
   while (!architectures.empty()) {
-    const size_t end = architectures.find(';');
+    const size_t end = architectures.find(',');
     if (entry_covers(architectures.substr(0, end), 10 * major + minor)) return true;
     if (end == std::string_view::npos) break;
     architectures.remove_prefix(end + 1);

@@ -7,7 +7,7 @@ namespace miniinfer::cuda {
 
 // Pure functions of what the CUDA runtime answered, tested without a GPU.
 
-// Whether code for `architectures`, as CMake lists them ("80-real;90a-real;120-virtual"), runs on
+// Whether code for `architectures`, CMake's with commas ("80-real,90a-real,120-virtual"), runs on
 // compute capability major.minor: machine code on the same major and no older minor, that of an
 // "a" architecture on exactly its own, PTX on anything as new.
 bool architectures_cover(std::string_view architectures, int major, int minor);
