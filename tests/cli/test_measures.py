@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 
 def test_latency_figures_agree_with_each_other(cli, tmp_path):
     out = tmp_path / "latency.json"
@@ -113,4 +115,19 @@ def test_doctor_finds_the_operators_right(cli):
     assert report["healthy"] and report["cpu"]["supported"]
     assert {test["op"] for test in report["self_test"]} >= {"linear", "attention", "rms_norm", "softmax", "rope"}
     assert report["memory"]["read_gbytes_per_s"] > 0
-    assert not report["gpu"]["usable"] and report["gpu"]["reason"]
+    gpu = report["gpu"]
+    assert gpu["usable"] != bool(gpu.get("reason")), gpu
+    assert gpu["usable"] == any(device["usable"] for device in gpu["devices"]), gpu
+
+
+@pytest.mark.parametrize("command", [["run", "hi"], ["bench", "ops"], ["bench", "gemm", "--shape", "tiny"]])
+def test_a_machine_without_a_gpu_says_so(cli, command):
+    gpu = json.loads(cli("doctor", "--json").out)["gpu"]
+    if gpu["usable"]:
+        pytest.skip("there is a GPU")
+    if command[:2] == ["bench", "gemm"]:
+        result = cli(*command)
+    else:
+        result = cli(*command, "--device", "cuda")
+    assert result.code == 1, result.err
+    assert result.err.strip() == f"error: device: {gpu['reason']}"
