@@ -7,7 +7,7 @@ namespace {
 
 TEST(CudaRowConfig, RegistersHoldEveryRowThatTheyCan) {
   for (int64_t width = 1; width <= 40000; ++width) {
-    const RowConfig config = row_config(width);
+    const RowConfig config = row_config(width, width % 2 == 0);
     EXPECT_EQ(config.threads * config.rows_per_block % 32, 0);
     EXPECT_GE(config.threads * config.rows_per_block, 128);
     if (config.groups == 0) {

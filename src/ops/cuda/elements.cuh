@@ -131,4 +131,35 @@ __device__ __forceinline__ void store_floats(const float (&v)[kGroup], void* row
   });
 }
 
+// A vector that all rows share (a norm's weight): 16-bit elements are fetched together ahead of
+// their use, so that one wait serves them all; float32 ones, twice the registers, when used.
+template <bool kAligned, int kGroups>
+struct SharedVector {
+  const void* data;
+  DType dtype;
+  Group<__half> raw[kGroups];
+
+  __device__ __forceinline__ void fetch(const void* from, DType type, int thread, int threads,
+                                        int n) {
+    data = from;
+    dtype = type;
+    if (from == nullptr || type == DType::kFloat32) return;
+#pragma unroll
+    for (int c = 0; c < kGroups; ++c)
+      load_group<kAligned>(raw[c], static_cast<const __half*>(from), c, thread, threads, n);
+  }
+  __device__ __forceinline__ void get(float (&v)[kGroup], int c, int thread, int threads,
+                                      int n) const {
+    if (dtype == DType::kFloat32) {
+      load_floats<kAligned>(v, data, dtype, c, thread, threads, n);
+    } else if (dtype == DType::kFloat16) {
+      raw[c].to_floats(v);
+    } else {
+      Group<__nv_bfloat16> group;
+      *reinterpret_cast<uint4*>(group.e) = *reinterpret_cast<const uint4*>(raw[c].e);
+      group.to_floats(v);
+    }
+  }
+};
+
 }  // namespace miniinfer::cuda

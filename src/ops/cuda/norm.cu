@@ -15,28 +15,6 @@ struct NormParams {
   int width;
 };
 
-// Normalizes values already centred: by their mean square, then weight and bias.
-template <typename Traits>
-__device__ __forceinline__ void write_group(const NormParams& p, float (&v)[kGroup], float scale,
-                                            char* out, int c, int thread) {
-  constexpr bool kAligned = Traits::kAligned;
-#pragma unroll
-  for (int k = 0; k < kGroup; ++k) v[k] *= scale;
-  if (p.weight != nullptr) {
-    float w[kGroup];
-    load_floats<kAligned>(w, p.weight, p.weight_dtype, c, thread, Traits::kThreads, p.width);
-#pragma unroll
-    for (int k = 0; k < kGroup; ++k) v[k] *= w[k];
-  }
-  if (p.bias != nullptr) {
-    float b[kGroup];
-    load_floats<kAligned>(b, p.bias, p.bias_dtype, c, thread, Traits::kThreads, p.width);
-#pragma unroll
-    for (int k = 0; k < kGroup; ++k) v[k] += b[k];
-  }
-  store_floats<kAligned>(v, out, p.out_dtype, c, thread, Traits::kThreads, p.width);
-}
-
 // x + residual, which is updated.
 template <typename Traits>
 __device__ __forceinline__ void add_residual(const NormParams& p, float (&v)[kGroup], char* row,
@@ -49,7 +27,8 @@ __device__ __forceinline__ void add_residual(const NormParams& p, float (&v)[kGr
 }
 
 template <typename Traits, bool kCentre>
-__global__ void __launch_bounds__(Traits::kThreads* Traits::kRows) norm_kernel(NormParams p) {
+__global__ void __launch_bounds__(Traits::kThreads* Traits::kRows, Traits::kBlocks)
+    norm_kernel(NormParams p) {
   constexpr int kThreads = Traits::kThreads, kGroups = Traits::kGroups;
   constexpr bool kAligned = Traits::kAligned;
   __shared__ RowScratch<kThreads, Traits::kRows> scratch;
@@ -63,6 +42,13 @@ __global__ void __launch_bounds__(Traits::kThreads* Traits::kRows) norm_kernel(N
   const uint32_t safe_row = row < p.rows ? row : 0;
   float v[kGroups][kGroup];
   load_row<typename Traits::X, kAligned>(v, p.x.row(safe_row), thread, kThreads, n);
+  // Where registers allow, before the reductions; else after them.
+  constexpr bool kEarly = kGroups <= 2;
+  SharedVector<kAligned, kGroups> weight, bias;
+  if constexpr (kEarly) {
+    weight.fetch(p.weight, p.weight_dtype, thread, kThreads, n);
+    bias.fetch(p.bias, p.bias_dtype, thread, kThreads, n);
+  }
   if (p.residual.base != nullptr && n > 0) {
 #pragma unroll
     for (int c = 0; c < kGroups; ++c)
@@ -81,9 +67,28 @@ __global__ void __launch_bounds__(Traits::kThreads* Traits::kRows) norm_kernel(N
   const float mean_square = reduce.sum(squares, 0) / static_cast<float>(p.width);
   const float scale = 1.0F / sqrtf(mean_square + p.eps);
   if (n == 0) return;
+  if constexpr (!kEarly) weight.fetch(p.weight, p.weight_dtype, thread, kThreads, n);
+  float shared[kGroup];
+#pragma unroll
+  for (int c = 0; c < kGroups; ++c) {
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[c][k] *= scale;
+    if (p.weight == nullptr) continue;
+    weight.get(shared, c, thread, kThreads, n);
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[c][k] *= shared[k];
+  }
+  if constexpr (!kEarly) bias.fetch(p.bias, p.bias_dtype, thread, kThreads, n);
   char* out = p.out.row(row);
 #pragma unroll
-  for (int c = 0; c < kGroups; ++c) write_group<Traits>(p, v[c], scale, out, c, thread);
+  for (int c = 0; c < kGroups; ++c) {
+    if (p.bias != nullptr) {
+      bias.get(shared, c, thread, kThreads, n);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[c][k] += shared[k];
+    }
+    store_floats<kAligned>(v[c], out, p.out_dtype, c, thread, kThreads, n);
+  }
 }
 
 // Rows longer than registers hold: read again for each pass, from L2.
@@ -145,7 +150,20 @@ __global__ void __launch_bounds__(Traits::kThreads) long_norm_kernel(NormParams 
     input(v, c);
 #pragma unroll
     for (int k = 0; k < kGroup; ++k) v[k] -= mean;
-    write_group<Traits>(p, v, scale, p.out.row(blockIdx.x), c, thread);
+    float shared[kGroup];
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[k] *= scale;
+    if (p.weight != nullptr) {
+      load_floats<kAligned>(shared, p.weight, p.weight_dtype, c, thread, kThreads, p.width);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[k] *= shared[k];
+    }
+    if (p.bias != nullptr) {
+      load_floats<kAligned>(shared, p.bias, p.bias_dtype, c, thread, kThreads, p.width);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[k] += shared[k];
+    }
+    store_floats<kAligned>(v, p.out.row(blockIdx.x), p.out_dtype, c, thread, kThreads, p.width);
   }
 }
 
@@ -165,7 +183,9 @@ void run(const char* op, ExecContext& context, const Args& args, const ConstTens
   if (params.rows == 0 || params.width == 0) return;
   const bool aligned = rows_aligned(args.x) && rows_aligned(args.residual) &&
                        rows_aligned(args.out) && rows_aligned(args.weight) && rows_aligned(bias);
-  dispatch_row_kernel(args.x.dtype(), aligned, params.width, [&]<typename Traits>(Traits) {
+  // Many 16-bit rows have more in flight over fewer threads: 34.8 us for 36 to 43.
+  const bool spread = params.rows <= 1024 || args.x.dtype() == DType::kFloat32;
+  dispatch_row_kernel(args.x.dtype(), aligned, params.width, spread, [&]<typename Traits>(Traits) {
     const LaunchConfig config = row_launch<Traits>(params.rows);
     if constexpr (Traits::kGroups == 0) {
       launch(context, config, op, long_norm_kernel<Traits, kCentre>, params);

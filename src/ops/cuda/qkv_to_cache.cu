@@ -91,25 +91,91 @@ __device__ __forceinline__ void store_eight(const float (&v)[kGroup], void* head
   });
 }
 
-// kLanes threads hold a head, eight elements each; a block holds 256 / kLanes heads of one token.
+// What a thread holds of a head: eight elements and those they rotate with.
 template <typename T, int kLanes, bool kAligned>
-__global__ void __launch_bounds__(kThreads) qkv_to_cache_kernel(QkvParams p) {
-  __shared__ float cosines[kMaxHalf], sines[kMaxHalf];
-  launch_dependents();
-  wait_for_previous();
-  const int token = blockIdx.x, block_head = blockIdx.y * (kThreads / kLanes);
-  const int head = block_head + threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
-  const int first = lane * kGroup, rotated_heads = p.heads + p.kv_heads;
-  const bool active = head < rotated_heads + p.kv_heads && first < p.dim;
-  const bool rotated = head < rotated_heads;
-  const T* row =
-      reinterpret_cast<const T*>(p.qkv + token * p.qkv_step) + static_cast<int64_t>(head) * p.dim;
+struct HeadPart {
+  int head, first;
+  bool active, rotated;
   float v[kGroup] = {}, partner[kGroup] = {};
-  if (active) {
+
+  __device__ __forceinline__ HeadPart(const QkvParams& p, const T* row, int head)
+      : head(head), first(static_cast<int>(threadIdx.x) % kLanes * kGroup) {
+    active = head < p.heads + 2 * p.kv_heads && first < p.dim;
+    rotated = head < p.heads + p.kv_heads;
+    if (!active) return;
+    row += static_cast<int64_t>(head) * p.dim;
     load_eight<kAligned>(v, row, first);
     if (rotated && first < 2 * p.half) load_partners<kAligned>(partner, row, first, p.half);
   }
-  if (block_head < rotated_heads) {  // the same in the whole block
+
+  __device__ __forceinline__ void normalize(const QkvParams& p) {
+    float squares = 0;
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) squares = fmaf(v[k], v[k], squares);
+#pragma unroll
+    for (int offset = kLanes / 2; offset > 0; offset /= 2)
+      squares += __shfl_xor_sync(kFullWarp, squares, offset);
+    if (!active || !rotated) return;
+    const float scale = 1.0F / sqrtf(squares / static_cast<float>(p.dim) + p.eps);
+    const bool is_query = head < p.heads;
+    const void* norm = is_query ? p.q_norm : p.k_norm;
+    dispatch_dtype(is_query ? p.q_norm_dtype : p.k_norm_dtype, [&](auto tag) {
+      const auto* weight = static_cast<const decltype(tag)*>(norm);
+      float w[kGroup];
+      load_eight<kAligned>(w, weight, first);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[k] *= scale * w[k];
+      if (first >= 2 * p.half) return;
+      load_partners<kAligned>(w, weight, first, p.half);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) partner[k] *= scale * w[k];
+    });
+  }
+
+  __device__ __forceinline__ void rotate(const QkvParams& p, const float* cosines,
+                                         const float* sines) {
+    if (!active || !rotated) return;
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) {
+      const int i = first + k;
+      if (i >= 2 * p.half) continue;
+      const int pair = i < p.half ? i : i - p.half;
+      const float sine = i < p.half ? -sines[pair] : sines[pair];
+      v[k] = v[k] * cosines[pair] + partner[k] * sine;
+    }
+  }
+
+  __device__ __forceinline__ void store(const QkvParams& p, int token) const {
+    if (!active) return;
+    if (head < p.heads) {
+      char* out = p.q + (token * p.q_token_step + head * p.q_head_step) *
+                            (p.q_dtype == DType::kFloat32 ? 4 : 2);
+      return store_eight<kAligned>(v, out, p.q_dtype, first);
+    }
+    const auto slot = static_cast<uint32_t>(p.slots[token]);
+    if (slot >= p.num_slots) return;
+    const int kv_head = head - p.heads - (rotated ? 0 : p.kv_heads);
+    const int64_t at =
+        ((static_cast<int64_t>(slot / 16) * p.kv_heads + kv_head) * 16 + slot % 16) * p.dim;
+    char* cache = rotated ? p.keys : p.values;
+    store_eight<kAligned>(v, cache + at * (p.cache_dtype == DType::kFloat32 ? 4 : 2), p.cache_dtype,
+                          first);
+  }
+};
+
+// kLanes threads hold a head; a block holds 256 / kLanes heads of one token at a time.
+template <typename T, int kLanes, bool kAligned>
+__global__ void __launch_bounds__(kThreads, 5) qkv_to_cache_kernel(QkvParams p) {
+  using Part = HeadPart<T, kLanes, kAligned>;
+  constexpr int kHeads = kThreads / kLanes;
+  __shared__ float cosines[kMaxHalf], sines[kMaxHalf];
+  launch_dependents();
+  wait_for_previous();
+  const int token = blockIdx.x, total = p.heads + 2 * p.kv_heads;
+  const T* row = reinterpret_cast<const T*>(p.qkv + token * p.qkv_step);
+  int block_head = blockIdx.y * kHeads;  // the same in the whole block
+  Part part(p, row, block_head + threadIdx.x / kLanes);
+  if (block_head < p.heads + p.kv_heads) {
     for (int i = threadIdx.x; i < p.half; i += kThreads) {
       if (p.cos != nullptr) {
         cosines[i] = p.cos[token * p.cos_step + i];
@@ -123,64 +189,25 @@ __global__ void __launch_bounds__(kThreads) qkv_to_cache_kernel(QkvParams p) {
     }
     __syncthreads();
   }
-  const bool is_query = head < p.heads;
-  if (p.q_norm != nullptr) {
-    float squares = 0;
-#pragma unroll
-    for (int k = 0; k < kGroup; ++k) squares = fmaf(v[k], v[k], squares);
-#pragma unroll
-    for (int offset = kLanes / 2; offset > 0; offset /= 2)
-      squares += __shfl_xor_sync(kFullWarp, squares, offset);
-    if (active && rotated) {
-      const float scale = 1.0F / sqrtf(squares / static_cast<float>(p.dim) + p.eps);
-      const void* norm = is_query ? p.q_norm : p.k_norm;
-      dispatch_dtype(is_query ? p.q_norm_dtype : p.k_norm_dtype, [&](auto tag) {
-        const auto* weight = static_cast<const decltype(tag)*>(norm);
-        float w[kGroup];
-        load_eight<kAligned>(w, weight, first);
-#pragma unroll
-        for (int k = 0; k < kGroup; ++k) v[k] *= scale * w[k];
-        if (first < 2 * p.half) {
-          load_partners<kAligned>(w, weight, first, p.half);
-#pragma unroll
-          for (int k = 0; k < kGroup; ++k) partner[k] *= scale * w[k];
-        }
-      });
-    }
+  for (;;) {
+    if (p.q_norm != nullptr) part.normalize(p);
+    part.rotate(p, cosines, sines);
+    part.store(p, token);
+    block_head += gridDim.y * kHeads;
+    if (block_head >= total) return;
+    part = Part(p, row, block_head + threadIdx.x / kLanes);
   }
-  if (!active) return;
-  if (rotated) {
-#pragma unroll
-    for (int k = 0; k < kGroup; ++k) {
-      const int i = first + k;
-      if (i >= 2 * p.half) continue;
-      const int pair = i < p.half ? i : i - p.half;
-      const float sine = i < p.half ? -sines[pair] : sines[pair];
-      v[k] = v[k] * cosines[pair] + partner[k] * sine;
-    }
-  }
-  if (is_query) {
-    char* out = p.q + (token * p.q_token_step + head * p.q_head_step) *
-                          (p.q_dtype == DType::kFloat32 ? 4 : 2);
-    return store_eight<kAligned>(v, out, p.q_dtype, first);
-  }
-  const auto slot = static_cast<uint32_t>(p.slots[token]);
-  if (slot >= p.num_slots) return;
-  const int kv_head = rotated ? head - p.heads : head - rotated_heads;
-  const int64_t at =
-      ((static_cast<int64_t>(slot / 16) * p.kv_heads + kv_head) * 16 + slot % 16) * p.dim;
-  char* cache = rotated ? p.keys : p.values;
-  store_eight<kAligned>(v, cache + at * (p.cache_dtype == DType::kFloat32 ? 4 : 2), p.cache_dtype,
-                        first);
 }
 
 template <typename T, int kLanes>
 void run(ExecContext& context, const QkvParams& params, int64_t tokens, bool aligned) {
   constexpr int kHeads = kThreads / kLanes;
   const int heads = params.heads + 2 * params.kv_heads;
-  const LaunchConfig config = {.grid = dim3(static_cast<unsigned>(tokens),
-                                            static_cast<unsigned>((heads + kHeads - 1) / kHeads)),
-                               .block = dim3(kThreads)};
+  // Many tokens fill the device without splitting each: then its angles are computed once.
+  const int splits = tokens >= 4096 ? 1 : (heads + kHeads - 1) / kHeads;
+  const LaunchConfig config = {
+      .grid = dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(splits)),
+      .block = dim3(kThreads)};
   launch(context, config, "qkv_to_cache",
          aligned ? qkv_to_cache_kernel<T, kLanes, true> : qkv_to_cache_kernel<T, kLanes, false>,
          params);

@@ -40,12 +40,12 @@ bool rows_aligned(const ConstTensorView& view) {
   return true;
 }
 
-RowConfig row_config(int64_t width) {
+RowConfig row_config(int64_t width, bool spread) {
   const int64_t groups = (width + 7) / 8;
   if (groups <= 32) return {32, 1, 4};
   if (groups <= 128) return {32, 4, 4};
-  if (groups <= 256) return {64, 4, 2};
-  if (groups <= 512) return {128, 4, 1};
+  if (groups <= 256) return spread ? RowConfig{128, 2, 1} : RowConfig{64, 4, 2};
+  if (groups <= 512) return spread ? RowConfig{256, 2, 1} : RowConfig{128, 4, 1};
   if (groups <= 1024) return {256, 4, 1};
   if (groups <= 2048) return {512, 4, 1};
   if (groups <= 4096) return {1024, 4, 1};

@@ -25,14 +25,14 @@ __device__ __forceinline__ float exp2_fast(float x) {
   return result;
 }
 
-// The exponent of x against the row's largest, which any row shares with its sum: what is rounded
-// away in `offset` cancels.
+// e^(scale * (x - max)), exactly 1 at the largest.
 struct Exponent {
-  float scale, scale_low, offset;
+  float scale, scale_low, max;
   __device__ __forceinline__ Exponent(const SoftmaxParams& p, float max)
-      : scale(p.scale_log2e), scale_low(p.scale_log2e_low), offset(-max * p.scale_log2e) {}
+      : scale(p.scale_log2e), scale_low(p.scale_log2e_low), max(max) {}
   __device__ __forceinline__ float exp(float x) const {
-    return exp2_fast(fmaf(x, scale, fmaf(x, scale_low, offset)));
+    const float distance = x - max;
+    return exp2_fast(fmaf(distance, scale, distance * scale_low));
   }
 };
 
@@ -51,7 +51,8 @@ __device__ __forceinline__ float row_extreme(const RowReduce<kThreads>& reduce, 
 }
 
 template <typename Traits>
-__global__ void __launch_bounds__(Traits::kThreads* Traits::kRows) softmax_kernel(SoftmaxParams p) {
+__global__ void __launch_bounds__(Traits::kThreads* Traits::kRows, Traits::kBlocks)
+    softmax_kernel(SoftmaxParams p) {
   constexpr int kThreads = Traits::kThreads, kGroups = Traits::kGroups;
   constexpr bool kAligned = Traits::kAligned;
   __shared__ RowScratch<kThreads, Traits::kRows> scratch;
@@ -129,16 +130,15 @@ __global__ void __launch_bounds__(Traits::kThreads) long_softmax_kernel(SoftmaxP
       sum *= max == -INFINITY ? 0.0F : Exponent(p, group_max * sign).exp(max * sign);
       max = group_max;
     }
+    if (max == -INFINITY) continue;  // nothing to add, and no number to be relative to
     const Exponent exponent(p, max * sign);
 #pragma unroll
     for (int k = 0; k < kGroup; ++k) sum += valid(c, k) ? exponent.exp(v[k]) : 0.0F;
   }
   const float row_max = row_extreme(reduce, max, p.scale);
   const Exponent exponent(p, row_max);
-  // Beside a thread that found a maximum, one that saw -infinity alone has nothing to add.
-  if (max == -INFINITY && row_max * sign > -INFINITY) sum = 0;
   if (max > -INFINITY) sum *= exponent.exp(max * sign);
-  sum = reduce.sum(nan ? NAN : sum, 1);
+  sum = reduce.sum(nan || row_max * sign == -INFINITY ? NAN : sum, 1);
   const float inverse = 1.0F / sum, norm = logf(sum);
   char* out = p.out.row(blockIdx.x);
   for (int c = 0; c < groups; ++c) {
@@ -170,14 +170,15 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
       .width = static_cast<int>(args.x.dim(-1))};
   if (params.rows == 0 || params.width == 0) return;
   const bool aligned = rows_aligned(args.x) && rows_aligned(args.out);
-  dispatch_row_kernel(args.x.dtype(), aligned, params.width, [&]<typename Traits>(Traits) {
-    const LaunchConfig config = row_launch<Traits>(params.rows);
-    if constexpr (Traits::kGroups == 0) {
-      launch(context, config, "softmax", long_softmax_kernel<Traits>, params);
-    } else {
-      launch(context, config, "softmax", softmax_kernel<Traits>, params);
-    }
-  });
+  dispatch_row_kernel(args.x.dtype(), aligned, params.width, params.rows <= 1024,
+                      [&]<typename Traits>(Traits) {
+                        const LaunchConfig config = row_launch<Traits>(params.rows);
+                        if constexpr (Traits::kGroups == 0) {
+                          launch(context, config, "softmax", long_softmax_kernel<Traits>, params);
+                        } else {
+                          launch(context, config, "softmax", softmax_kernel<Traits>, params);
+                        }
+                      });
 }
 
 }  // namespace miniinfer::cuda

@@ -76,6 +76,15 @@ void qkv_to_cache(ExecContext&, const QkvToCacheArgs&) {
 void rms_norm(ExecContext&, const RmsNormArgs&) {
   unavailable("rms_norm");
 }
+void sample_batch(ExecContext&, const SampleBatchArgs&) {
+  unavailable("sample_batch");
+}
+int64_t sample_batch_max_vocab(const ExecContext&) {
+  unavailable("sample_batch");
+}
+void score_batch(ExecContext&, const ScoreBatchArgs&) {
+  unavailable("score_batch");
+}
 void softmax(ExecContext&, const SoftmaxArgs&) {
   unavailable("softmax");
 }
