@@ -83,7 +83,8 @@ int run(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::RequiredError&) {
     if (app.get_subcommands().empty())
-      return usage_error("a verb is needed: run, chat, serve, tokenize, bench, eval, inspect or doctor");
+      return usage_error(
+          "a verb is needed: run, chat, serve, tokenize, bench, eval, inspect or doctor");
     throw;
   }
   return action();

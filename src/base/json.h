@@ -33,7 +33,8 @@ std::string printable(std::string_view text);
 bool is_utf8(const std::string& text);
 
 // One line of JSON; what is no UTF-8, as a file's name may be, becomes U+FFFD. U+0085, U+2028 and
-// U+2029 are escaped, because many readers of lines, such as Python's splitlines, would break there.
+// U+2029 are escaped, because many readers of lines, such as Python's splitlines, would break
+// there.
 std::string to_line(const Json& json);
 
 // Reads the fields of one JSON object; every complaint is "<source>: <path of the field>:

@@ -243,7 +243,8 @@ void check_bits(Random& random, const std::string& target, int rounds) {
 
 TEST(Attention, ARowsBitsDependOnItsOwnContextAlone) {
   Random random(fresh_seed() + 1);
-  for_each_target([&](const std::string& target) { check_bits(random, target, kEmulated ? 2 : 8); });
+  for_each_target(
+      [&](const std::string& target) { check_bits(random, target, kEmulated ? 2 : 8); });
 }
 
 TEST(Attention, LongContextsAreSplitOverThreadsWithoutAnEffect) {
