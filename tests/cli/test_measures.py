@@ -95,6 +95,17 @@ def test_inspect_tells_parameters_and_plan(cli, checkpoints):
     assert "Qwen2ForCausalLM" in table and "model.embed_tokens.weight" in table
 
 
+def test_the_memory_plan_holds_within_five_percent(cli, miniinfer):
+    if "asan" in str(miniinfer):
+        pytest.skip("a sanitizer keeps memory of its own")
+    # Large steps over a cache that the requests fill.
+    figures = json.loads(cli("bench", "throughput", "--shape", "qwen3-0.6b", "--dtype", "bfloat16", "--max-num-seqs", 8,
+                             "--max-num-batched-tokens", 512, "--kv-cache-memory-bytes", 200_000_000, "--num-prompts", 4,
+                             "--input-len", 425, "--output-len", 2, "--output-json", "-").out)
+    ratio = figures["peak_rss_bytes"] / figures["planned_bytes"]
+    assert 0.95 < ratio < 1.05
+
+
 def test_inspect_reports_what_it_cannot_run(cli, root, tmp_path):
     config = json.loads((root / "models/tiny-assistant/config.json").read_text())
     config["architectures"] = ["MysteryForCausalLM"]
