@@ -187,7 +187,8 @@ void Engine::Impl::emit_item(const StepPlan::Item& item, StepResult& result, Sam
   if (result.finish == FinishReason::kError)
     return emit_end(s, FinishReason::kError, std::move(sampled.error));
   if (!item.samples || result.deferred) return;
-  if (result.token_id < 0) return emit_end(s, *result.finish, std::nullopt);
+  if (result.token_id < 0)
+    return emit_end(s, result.finish.value_or(FinishReason::kStop), std::nullopt);
   ++counters_.generated_tokens;
   EngineEvent event;
   event.index = s.index;

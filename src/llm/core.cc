@@ -52,8 +52,8 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_
 std::vector<int32_t> LlmCore::eos_token_ids() const {
   if (!config_.eos_token_ids.empty()) return config_.eos_token_ids;
   const auto& tokenizer = text().tokenizer;
-  if (tokenizer && tokenizer->eos_id()) return {*tokenizer->eos_id()};
-  return {};
+  const std::optional<int32_t> id = tokenizer ? tokenizer->eos_id() : std::nullopt;
+  return id ? std::vector<int32_t>{*id} : std::vector<int32_t>();
 }
 
 StructuredOutputCompiler& LlmCore::structured_outputs() const {
@@ -120,7 +120,8 @@ LlmCore::Prepared LlmCore::prepare(const Prompt& prompt, SamplingParams params,
     request.bad_words = bad_word_tokens(*text().tokenizer, params.bad_words);
   }
   if (params.structured_output) {
-    const StructuredOutput output = *std::exchange(params.structured_output, std::nullopt);
+    const StructuredOutput output = std::move(*params.structured_output);
+    params.structured_output.reset();
     if (!text().tokenizer) reject(output.param, "the model has no tokenizer.json");
     request.make_mask = structured_outputs().compile(output);
   }
