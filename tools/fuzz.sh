@@ -10,6 +10,10 @@ for target in "$build"/tests/fuzz/fuzz_*; do
   work=$(mktemp -d)
   echo "fuzzing $name for $seconds s"
   "$target" "$work" "tests/fuzz/corpus/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-    -artifact_prefix="tests/fuzz/corpus/$name/" -print_final_stats=1 2>&1 | tail -n 12
-  rm -rf "$work"
+    -artifact_prefix="tests/fuzz/corpus/$name/" -print_final_stats=1 2>&1 | tee "$work.log" | tail -n 12
+  if grep -q "instrumented for coverage" "$work.log"; then
+    echo "fuzz_$name sees no coverage: its mutations are blind" >&2
+    exit 1
+  fi
+  rm -rf "$work" "$work.log"
 done
