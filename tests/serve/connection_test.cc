@@ -19,7 +19,7 @@ class Handler : public HttpHandler {
     paths.push_back(request.path);
     bodies.push_back(request.body);
     if (request.path == "/now")
-      responder->reply({.body = "yes"});
+      responder->reply({.body = answer});
     else
       responders.push_back(responder);
     return [this] { ++gone; };
@@ -33,6 +33,7 @@ class Handler : public HttpHandler {
   std::vector<std::shared_ptr<Responder>> responders;
   std::vector<int> statuses;
   int gone = 0;
+  std::string answer = "yes";
 };
 
 class TestConnection : public ConnectionCore {
@@ -139,6 +140,27 @@ TEST_F(Connections, UnsentOutputIsBounded) {
   deliver();
   EXPECT_TRUE(connection_.aborted);
   EXPECT_EQ(handler_.gone, 1);
+}
+
+TEST_F(Connections, RequestsOfAClientThatDoesNotReadWait) {
+  handler_.answer = std::string(100'000, 'x');
+  std::string requests;
+  for (int i = 0; i < 100; ++i) requests += kGet;
+  connection_.received(requests);
+  deliver();
+  // 1 MiB of answers, and one beyond.
+  EXPECT_EQ(handler_.paths.size(), 11u);
+  EXPECT_FALSE(connection_.wants_input());
+  size_t answers = 0;
+  for (int i = 0; i < 100 && answers < 100; ++i) {
+    const std::string bytes = connection_.take_output();
+    answers += count(bytes, "HTTP/1.1 200");
+    connection_.sent(bytes.size());
+    EXPECT_TRUE(connection_.drained());
+    deliver();
+  }
+  EXPECT_EQ(answers, 100u);
+  EXPECT_TRUE(connection_.wants_input());
 }
 
 TEST_F(Connections, ARefusedBodyIsReadWhenItIsSmallAndEndsTheConnectionWhenItIsLarge) {

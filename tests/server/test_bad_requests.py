@@ -1,8 +1,10 @@
 """Requests that must be refused: the status, and an error body that names the field."""
 
 import json
+import time
 
 import pytest
+from running_server import SANITIZED
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -124,11 +126,9 @@ def test_special_tokens_in_content_are_text(server):
 
 
 def test_a_long_run_of_one_character_is_quick(server):
-    import time
-
     begin = time.monotonic()
     assert server.post("/tokenize", {"prompt": "a" * (128 << 10)}).status == 200
-    assert time.monotonic() - begin < 1
+    assert SANITIZED or time.monotonic() - begin < 1
 
 
 @pytest.mark.parametrize("body", [{}, {"tokens": "x"}, {"tokens": [-1]}, {"tokens": [10**7]}, {"tokens": [1.5]}])

@@ -7,6 +7,7 @@ import time
 import openai
 import pydantic
 import pytest
+from running_server import SANITIZED
 
 MODEL = "tiny-assistant"
 WEATHER = {"type": "function", "function": {
@@ -195,7 +196,7 @@ def test_a_hard_grammar_does_not_hold_up_others(server):
     thread.join()
     assert statuses <= {200, 400}
     # Two cores are shared with the compiler: fair shares double it; a stalled engine would take seconds.
-    assert beside < 4 * alone + 0.1, (alone, beside)
+    assert SANITIZED or beside < 4 * alone + 0.1, (alone, beside)
 
 
 def test_thinking_is_told_apart(start):

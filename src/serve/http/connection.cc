@@ -50,7 +50,7 @@ void ConnectionCore::release_exchange() {
 }
 
 bool ConnectionCore::wants_input() const {
-  return !closed_ && (phase_ != Phase::kReply || input_.size() < kReadAhead);
+  return !closed_ && !congested() && (phase_ != Phase::kReply || input_.size() < kReadAhead);
 }
 
 void ConnectionCore::received(std::string_view bytes) {
@@ -75,7 +75,7 @@ void ConnectionCore::peer_closed() {
 void ConnectionCore::process() {
   if (processing_) return;  // a reply that is made at once comes back here
   processing_ = true;
-  while (!closed_ && phase_ != Phase::kReply && phase_ != Phase::kClosing) {
+  while (!closed_ && !congested() && phase_ != Phase::kReply && phase_ != Phase::kClosing) {
     if (phase_ == Phase::kIdle) {
       if (input_.empty()) break;
       phase_ = Phase::kHead;
@@ -266,7 +266,12 @@ void ConnectionCore::sent(size_t bytes) {
 }
 
 bool ConnectionCore::drained() {
+  process();
   return phase_ != Phase::kClosing;
+}
+
+bool ConnectionCore::congested() const {
+  return output_.size() + in_flight_ >= shared_.options.max_unsent_bytes;
 }
 
 bool ConnectionCore::check_time(Time now) {

@@ -64,7 +64,8 @@ class ConnectionCore {
   // What is to be sent now; empty when there is nothing. The bytes are the caller's.
   std::string take_output();
   void sent(size_t bytes);  // the client's system took that many of the last output
-  bool drained();           // everything was sent: whether the connection goes on
+  // Everything was sent: goes on with what waited for that, and says whether the connection does.
+  bool drained();
   // Looks at the time limits; false when the connection must be dropped.
   bool check_time(Time now);
 
@@ -85,6 +86,8 @@ class ConnectionCore {
  private:
   enum class Phase : uint8_t { kIdle, kHead, kBody, kReply, kClosing };
   void process();
+  // A client that asks and does not read: no further request of it is looked at.
+  bool congested() const;
   bool take_head();
   void take_request();
   void refuse(HttpReply reply, bool close);

@@ -104,6 +104,7 @@ class Connection final : public SocketConnection,
   // still sends: closing at once would reset it, and the client would not see the reply.
   void after_output() {
     if (drained()) return read();
+    if (writing_) return;  // what drained() went on with has written, and comes back here
     if (std::exchange(half_closed_, true)) return;
     if constexpr (std::is_same_v<Socket, TlsSocket>) {
       writing_ = true;
