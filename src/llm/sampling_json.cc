@@ -7,6 +7,8 @@
 #include <map>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "llm/reject.h"
 
 namespace miniinfer {
@@ -64,7 +66,7 @@ std::vector<std::pair<int32_t, double>> to_bias(const std::string& key, const Js
     int32_t id = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
     if (error != std::errc() || end != name.data() + name.size())
-      reject(key, "\"" + printable(name) + "\" is not a token id");
+      reject(key, fmt::format("\"{}\" is not a token id", printable(name)));
     bias.emplace_back(id, to_number(key, number));
   }
   return bias;
