@@ -176,9 +176,10 @@ void Sampler::take_logprob(const StepPlan::Item& item, int32_t index, size_t row
   const SamplingParams& params = item.sequence->request->input.params;
   if (std::isnan(logprobs_[row])) throw Error(ErrorCode::kInternal, kNotFinite);
   if (prompt) {
-    item.sequence->sampling->prompt_logprobs.push_back(logprob_of(row, *params.prompt_logprobs));
+    item.sequence->sampling->prompt_logprobs.push_back(
+        logprob_of(row, params.prompt_logprobs.value_or(0)));
   } else {
-    items_[index].logprob = logprob_of(row, *params.logprobs);
+    items_[index].logprob = logprob_of(row, params.logprobs.value_or(0));
   }
 }
 
@@ -198,12 +199,12 @@ void Sampler::add_logprob_rows(const StepPlan::Item& item, int32_t index,
       logprob_rows_.push_back({item.first_row + j, s.tokens[first + j + 1]});
       logprob_uses_.push_back({index, true});
     }
-    top_ = std::max(top_, *params.prompt_logprobs);
+    top_ = std::max(top_, params.prompt_logprobs.value_or(0));
   }
   if (params.logprobs && wants_sampling_row(item, result)) {
     logprob_rows_.push_back({item.first_row + item.num_rows - 1, result.token_id});
     logprob_uses_.push_back({index, false});
-    top_ = std::max(top_, *params.logprobs);
+    top_ = std::max(top_, params.logprobs.value_or(0));
   }
 }
 
