@@ -26,7 +26,7 @@ finish; a second one stops at once.)";
 
 struct ServeFlags {
   std::string model, model_flag, api_key_file;
-  std::string origins;
+  std::string origins, hosts;
   std::string log_format = "text";
   double request_timeout_s = 0, drain_timeout_s = 30;
   double header_timeout_s = 10, body_timeout_s = 30, idle_timeout_s = 75, write_timeout_s = 30;
@@ -54,6 +54,16 @@ CLI::Validator seconds_from(double least) {
       "SECONDS");
 }
 
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> values;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    if (end > begin) values.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return values;
+}
+
 // A JSON list, or values between commas.
 std::vector<std::string> read_origins(const std::string& text) {
   std::vector<std::string> origins;
@@ -66,12 +76,7 @@ std::vector<std::string> read_origins(const std::string& text) {
     }
     return origins;
   }
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    if (end > begin) origins.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return origins;
+  return split_list(text);
 }
 
 void read_keys(const ServeFlags& flags, std::vector<std::string>& keys) {
@@ -91,6 +96,7 @@ int run(ServeFlags flags) {
   options.version = kVersion;
   options.log_json = flags.log_format == "json";
   options.allowed_origins = read_origins(flags.origins);
+  options.allowed_hosts = split_list(flags.hosts);
   read_keys(flags, options.api_keys);
   options.request_timeout = milliseconds(flags.request_timeout_s);
   options.drain_timeout = milliseconds(flags.drain_timeout_s);
@@ -114,9 +120,9 @@ void add_access_flags(CLI::App& app, ServeFlags& flags) {
   app.add_flag("--allow-unauthenticated", options.allow_unauthenticated,
                "Serve everybody who can reach an address beyond this machine without a key")
       ->group(group);
-  app.add_option("--allowed-hosts", options.allowed_hosts,
-                 "Names that requests may call this server by, beside the local ones")
-      ->delimiter(',')
+  app.add_option(
+         "--allowed-hosts", flags.hosts,
+         "Names, between commas, that requests may call this server by beside the local ones")
       ->group(group);
   app.add_option(
          "--allowed-origins", flags.origins,
@@ -169,7 +175,9 @@ void add_serve(CLI::App& app, Action& action) {
   app.add_option("--host", options.http.host, "Address. Default 127.0.0.1");
   app.add_option("--port", options.http.port, "Port. Default 8000")->check(CLI::Range(1, 65535));
   app.add_option("--served-model-name", options.served_model_names,
-                 "Names that requests may ask for; replies carry the first");
+                 "Name that requests may ask for; may be repeated, replies carry the first")
+      ->expected(1)
+      ->take_all();
   app.add_option("--tool-call-parser", options.tool_call_parser,
                  "How the model writes tool calls; default: seen from its template")
       ->check(CLI::IsMember({"auto", "hermes", "llama3_json", "none"}));

@@ -144,3 +144,13 @@ def test_tls(start, tmp_path):
         old.wrap_socket(socket.create_connection((HOST, server.port), 5))
     server.signal()
     assert server.wait() == 0
+
+
+def test_served_names_leave_the_model_its_place(start, root):
+    checkpoint = root / "tests/golden/checkpoints/qwen3-chat-bf16"
+    server = start("--served-model-name", "first", "--served-model-name", "second", "--allowed-hosts", "a.example", checkpoint)
+    assert [card["id"] for card in server.get("/v1/models").json["data"]] == ["first", "second"]
+    for name in ("first", "second"):
+        reply = server.chat(model=name, max_tokens=2)
+        assert reply.status == 200 and reply.json["model"] == "first"
+    assert server.chat(model=str(checkpoint)).status == 404
