@@ -218,6 +218,11 @@ int bench_serve(ServeFlags& flags) {
                 "endpoint: a chat takes no token ids, which the random workload is made of: give "
                 "--dataset-path",
                 "endpoint");
+  if (flags.output_json == "-" && flags.report_html.empty() && !flags.compare.empty())
+    throw Error(ErrorCode::kInvalidArgument,
+                "compare: the figures alone show no comparison: give --report-html, or a file to "
+                "--output-json",
+                "compare");
   const Objectives objectives = Objectives::parse(flags.goodput);
   const Json other = flags.compare.empty() ? Json() : read_report(flags.compare);
   const LoadTarget target = flags.target();
@@ -266,36 +271,43 @@ void add_target(CLI::App& app, ServeFlags& flags) {
 
 void add_workload(CLI::App& app, ServeFlags& flags) {
   WorkloadOptions& workload = flags.workload;
-  app.add_option("--dataset-path", flags.dataset_path,
-                 "JSON lines of requests with prompt or messages; default: random tokens");
+  auto* dataset =
+      app.add_option("--dataset-path", flags.dataset_path,
+                     "JSON lines of requests with prompt or messages; default: random tokens");
   app.add_option("--num-prompts", workload.num_prompts,
                  "Requests; a file's lines are repeated as needed, default all of them once")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str()
       ->each([&flags](const std::string&) { flags.num_prompts_given = true; });
   app.add_option("--input-len", flags.input_len, "Prompt tokens, N or MIN:MAX")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(dataset);
   app.add_option("--output-len", flags.output_len, "Tokens to generate, N or MIN:MAX")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(dataset);
   app.add_option("--vocab-size", workload.vocab_size, "Prompt tokens are drawn below this")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(dataset);
   app.add_option("--temperature", workload.temperature, "Of the sampling")
       ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(dataset);
   app.add_option("--seed", workload.seed, "Of lengths, prompts, arrivals and sampling")
       ->check(unsigned_number())
       ->capture_default_str();
 }
 
 void add_load(CLI::App& app, ServeFlags& flags) {
-  app.add_option("--request-rate", flags.request_rate, "Requests a second; inf sends all at once")
-      ->check(positive_number())
-      ->capture_default_str();
+  auto* rate = app.add_option("--request-rate", flags.request_rate,
+                              "Requests a second; inf sends all at once")
+                   ->check(positive_number())
+                   ->capture_default_str();
   app.add_option("--burstiness", flags.burstiness,
                  "Shape of the gaps: 1 is Poisson, less is burstier, inf a fixed rate")
       ->check(positive_number())
-      ->capture_default_str();
+      ->capture_default_str()
+      ->needs(rate);
   app.add_option("--max-concurrency", flags.limits.max_concurrency,
                  "Requests in flight at most; default: no limit")
       ->check(CLI::Range(1, 1000000));
@@ -311,8 +323,10 @@ void add_output(CLI::App& app, ServeFlags& flags) {
   app.add_option("--goodput", flags.goodput,
                  "What a good request keeps, in ms: ttft:MS tpot:MS e2el:MS")
       ->expected(1, 3);
-  app.add_option("--output-json", flags.output_json, "Write the figures to this file; - is stdout");
-  app.add_flag("--save-detailed", flags.save_detailed, "With the gaps of every request");
+  auto* json = app.add_option("--output-json", flags.output_json,
+                              "Write the figures to this file; - is stdout");
+  app.add_flag("--save-detailed", flags.save_detailed, "With the gaps of every request")
+      ->needs(json);
   app.add_option("--report-html", flags.report_html, "Write a page with plots to this file");
   app.add_option("--compare", flags.compare, "The figures of another run, beside this one's");
   app.add_option("--label", flags.label, "Name of this run in reports; default: the model");

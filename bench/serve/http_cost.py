@@ -3,11 +3,12 @@
 
     bench/serve/http_cost.py                     the embedded model
     bench/serve/http_cost.py ./Qwen3-0.6B        another one
+    bench/serve/http_cost.py --overload --threads 1
 
 Two runs, each of a fresh server and `miniinfer bench serve` on the same machine:
 1. 512 streams at once. CPU time by thread from /proc: the share of all threads but the engine's and its workers.
 2. Ten times the rate that the server can keep, into a queue of 64. Time to the first byte of a refusal, the server's
-   resident memory over the run, and how the accepted requests fare against a run at the rate that it can keep.
+   resident memory over the run, and what it still answers. --threads 1 leaves a second core to the client.
 """
 
 import argparse
@@ -80,7 +81,7 @@ class Server:
 
 
 def measure_share(options):
-    with Server(options.program, options.model, "--max-num-seqs", 512, "--max-connections", 4096) as server:
+    with Server(options.program, options.model, "--threads", options.threads, "--max-num-seqs", 512, "--max-connections", 4096) as server:
         before = server.cpu_seconds()
         figures = server.load(num_prompts=1024, max_concurrency=512, input_len="16:64", output_len="100:300")
         after = server.cpu_seconds()
@@ -95,7 +96,7 @@ def measure_share(options):
 def measure_overload(options):
     lengths = {"input_len": "16:64", "output_len": "50:150"}
     # A workload that is never behind, at 80 % of what a burst of all shows to be possible.
-    with Server(options.program, options.model, "--max-num-queued-reqs", 64, "--max-num-seqs", 64,
+    with Server(options.program, options.model, "--threads", options.threads, "--max-num-queued-reqs", 64, "--max-num-seqs", 64,
                 "--max-connections", 8192) as server:
         possible = server.load(num_prompts=400, max_concurrency=64, **lengths)["requests_per_s"]
         kept = server.load(num_prompts=400, request_rate=0.8 * possible, **lengths)
@@ -118,8 +119,10 @@ def main():
     parser.add_argument("model", nargs="*", help="a model directory; default: the embedded model")
     parser.add_argument("--program", default=str(ROOT / "build/apps/miniinfer/miniinfer"))
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the engine")
+    parser.add_argument("--overload", action="store_true", help="the second run alone")
     options = parser.parse_args()
-    measure_share(options)
+    if not options.overload:
+        measure_share(options)
     measure_overload(options)
 
 

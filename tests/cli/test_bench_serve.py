@@ -157,6 +157,11 @@ def test_the_page_compares_two_runs(cli, server, tmp_path):
     (["--endpoint", "/v1/chat/completions"], "--dataset-path"),
     (["--dataset-path", "/nowhere"], "/nowhere"),
     (["--input-len", "9:3"], "input-len"),
+    (["--dataset-path", "x", "--input-len", "5"], "excludes"),
+    (["--dataset-path", "x", "--temperature", "1"], "excludes"),
+    (["--burstiness", "2"], "requires"),
+    (["--save-detailed"], "requires"),
+    (["--output-json", "-", "--compare", "x"], "report-html"),
 ])
 def test_wrong_flags_are_refused(cli, server, arguments, reason):
     where = [] if "--base-url" in arguments else ["--base-url", server.url]
