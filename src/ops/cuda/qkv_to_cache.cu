@@ -165,7 +165,7 @@ struct HeadPart {
 
 // kLanes threads hold a head; a block holds 256 / kLanes heads of one token at a time.
 template <typename T, int kLanes, bool kAligned>
-__global__ void __launch_bounds__(kThreads, 5) qkv_to_cache_kernel(QkvParams p) {
+__global__ void __launch_bounds__(kThreads, 6) qkv_to_cache_kernel(QkvParams p) {
   using Part = HeadPart<T, kLanes, kAligned>;
   constexpr int kHeads = kThreads / kLanes;
   __shared__ float cosines[kMaxHalf], sines[kMaxHalf];
