@@ -55,6 +55,12 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
                  "Memory for the KV cache")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 50))
       ->group(group);
+  app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
+                 "Share of a GPU's memory to use")
+      ->check(CLI::Range(0.01, 1.0))
+      ->group(group);
+  app.add_flag("--enforce-eager", options.enforce_eager, "On a GPU: no captured graphs")
+      ->group(group);
   app.add_option("--max-num-seqs", options.max_num_seqs, "Sequences in one step; default 256")
       ->check(CLI::Range(1, 4096))
       ->group(group);

@@ -23,6 +23,7 @@ struct EngineConfig {
   SchedulingPolicy policy = SchedulingPolicy::kFcfs;
   int max_queued_requests = 1024;  // waiting for admission; beyond that submit() throws unavailable
   uint64_t seed = 0;               // for requests without one
+  bool enforce_eager = false;      // on a device: no captured graphs
 };
 
 // A snapshot, consistent within one step.
@@ -50,7 +51,8 @@ struct EngineStats {
 // called from any thread.
 class Engine {
  public:
-  // The context's threads run the model; the engine's own thread is worker 0.
+  // The context runs the model, which was loaded for its device; a CPU context's threads, of which
+  // the engine's own is worker 0.
   Engine(std::shared_ptr<const Model> model, const EngineConfig& config, ExecContext context);
   ~Engine();  // cancels what runs, then joins
   Engine(const Engine&) = delete;

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <memory>
+#include <optional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -82,6 +83,7 @@ class Engine::Impl {
 
   // The engine's thread alone.
   ExecContext context_;
+  std::optional<ExecContext> host_;  // where tokens are chosen, when the model runs on a device
   Scheduler scheduler_;
   ModelRunner runner_;
   Sampler sampler_;

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "engine/engine_impl.h"
 #include "engine/sampling_state.h"
+#include "tensor/cuda/device_state.h"
 
 namespace miniinfer {
 namespace {
@@ -25,6 +26,7 @@ Error out_of_memory() {
 }  // namespace
 
 void Engine::Impl::loop() {
+  if (host_) context_.cuda_state().make_current();
   while (take_inbox()) {
     handle_cancels(taken_cancels_);
     handle_cancels(faulty_sinks_);
@@ -151,7 +153,7 @@ std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan) {
 
 void Engine::Impl::finish_step(StepPlan& plan, const TensorView& logits) {
   const std::span<StepResult> results(results_.data(), plan.items.size());
-  sampler_.sample(context_, plan, logits, results);
+  sampler_.sample(host_ ? *host_ : context_, plan, logits, results);
   scheduler_.commit(plan, results);
   count_step(plan.num_tokens);
   if (!scheduler_.counters_agree()) ++counters_.invariant_failures;

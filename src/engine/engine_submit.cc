@@ -3,6 +3,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/thread_pool.h"
 #include "engine/engine_impl.h"
 #include "engine/sampling_state.h"
 
@@ -25,10 +26,17 @@ const EngineConfig& checked(const EngineConfig& config) {
   return config;
 }
 
+constexpr int kHostThreads = 8;
+
 void require_token(bool condition, const char* param, int32_t id, int64_t vocab) {
   if (!condition) [[unlikely]]
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{}: token id {} is not in [0, {})", param, id, vocab), param);
+}
+
+std::optional<ExecContext> host_for(const ExecContext& context) {
+  if (context.device().type == DeviceType::kCpu) return std::nullopt;
+  return ExecContext::cpu(std::min(available_cpus(), kHostThreads));
 }
 
 }  // namespace
@@ -38,6 +46,7 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model, const EngineConfig& confi
     : model_(std::move(model)),
       config_(checked(config)),
       context_(std::move(context)),
+      host_(host_for(context_)),
       scheduler_(config_),
       runner_(model_, config_, context_),
       sampler_(model_->config().vocab_size, config_),

@@ -49,12 +49,17 @@ ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig&
       block_size_(config.block_size),
       cache_(cache_spec(*model_, config), config.num_blocks),
       logits_({Scheduler::max_logit_rows(config), model_->config().vocab_size}, DType::kFloat32) {
-  context_.workspace().reserve(workspace_bytes(*model_, config, context.num_threads()));
+  if (context.device().type == DeviceType::kCpu) {
+    context_.workspace().reserve(workspace_bytes(*model_, config, context.num_threads()));
+  } else {
+    device_ = std::make_unique<DeviceSteps>(*model_, config, Scheduler::max_logit_rows(config),
+                                            context);
+  }
   for (auto* array : {&token_ids_, &positions_, &slots_, &rope_lengths_})
     array->reserve(config.max_num_batched_tokens);
   query_starts_.reserve(config.max_num_seqs + 1);
   context_lens_.reserve(config.max_num_seqs);
-  block_tables_.resize(config.max_num_seqs * max_blocks(config));
+  block_tables_.resize(config.max_num_seqs * DeviceSteps::table_stride(max_blocks(config)));
   logit_rows_.reserve(Scheduler::max_logit_rows(config));
 }
 
@@ -84,6 +89,7 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
   table_stride_ = 0;
   for (const StepPlan::Item& item : plan.items)
     table_stride_ = std::max(table_stride_, static_cast<int64_t>(item.sequence->blocks.size()));
+  if (device_) table_stride_ = DeviceSteps::table_stride(table_stride_);
   query_starts_.push_back(0);
   for (const StepPlan::Item& item : plan.items) add_item(item);
   return {.token_ids = token_ids_,
@@ -100,7 +106,13 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
 TensorView ModelRunner::run(const StepPlan& plan) {
   const ForwardBatch batch = layout(plan);
   const TensorView logits = logits_.view().rows(0, plan.num_rows);
-  model_->forward(context_, batch, cache_, logits);
+  if (device_) {
+    const TensorView computed = device_->run(batch, cache_);
+    copy(context_, logits, computed);
+    context_.synchronize();
+  } else {
+    model_->forward(context_, batch, cache_, logits);
+  }
   return logits;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/device_steps.h"
 #include "engine/engine.h"
 #include "engine/scheduler.h"
 #include "miniinfer/context.h"
@@ -33,7 +34,8 @@ class ModelRunner {
   ExecContext& context_;
   int block_size_;
   KvCache cache_;
-  Tensor logits_;  // [max_logit_rows, vocab]
+  Tensor logits_;  // [max_logit_rows, vocab], on the host
+  std::unique_ptr<DeviceSteps> device_;  // null on a CPU
   int64_t table_stride_ = 0;
   std::vector<int32_t> token_ids_, positions_, slots_, rope_lengths_;  // [max_num_batched_tokens]
   std::vector<int32_t> query_starts_, context_lens_;                   // [max_num_seqs (+ 1)]

@@ -43,9 +43,12 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_
   generation_ = std::move(description.generation);
   const auto weights = open_weights(source_, config_, options.load_format, options.seed);
   plan_ = plan_engine(source_, config_, options, weights.get());
-  std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype);
-  engine_ =
-      std::make_unique<Engine>(std::move(model), plan_.engine, ExecContext::cpu(plan_.num_threads));
+  ExecContext context =
+      plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
+  plan_.device.reset();
+  std::shared_ptr<const Model> model =
+      load_model(config_, weights, plan_.dtype, context.device());
+  engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
 }
 

@@ -6,10 +6,16 @@
 #include "base/thread_pool.h"
 #include "engine/scheduler.h"
 #include "llm/reject.h"
+#include "miniinfer/ops/attention.h"
 #include "tensor/cuda/device.h"
 
 namespace miniinfer {
 namespace {
+
+// On a GPU a step of 8192 tokens is where products reach their full speed.
+constexpr int64_t kCudaBatchedTokens = 8192;
+// Of a GPU's memory: its driver's context, loaded kernels and captured graphs.
+constexpr size_t kCudaOverhead = size_t{1} << 30;
 
 // A prompt of a few paragraphs and its answer.
 constexpr int64_t kUsualTokens = 512;
@@ -27,11 +33,6 @@ DType parse_dtype(const std::string& name, DType checkpoint) {
 void check_options(const LLMOptions& options) {
   if (options.device != "auto" && options.device != "cpu" && options.device != "cuda")
     reject("device", "\"" + options.device + "\" is none of auto, cuda, cpu");
-  if (options.device == "cuda") {
-    const std::string reason = cuda::find_devices().reason;
-    throw Error(ErrorCode::kUnsupported,
-                "device: " + (reason.empty() ? "models run on the CPU only" : reason), "device");
-  }
   if (options.load_format != "auto" && options.load_format != "safetensors" &&
       options.load_format != "dummy")
     reject("load_format", "\"" + options.load_format + "\" is none of auto, safetensors, dummy");
@@ -52,7 +53,7 @@ int64_t blocks_for(int64_t tokens, int block_size) {
 }
 
 int64_t cache_blocks(const LLMOptions& options, const MemoryPlan& memory,
-                     const EngineConfig& engine, int64_t longest) {
+                     const EngineConfig& engine, int64_t longest, size_t available, bool on_gpu) {
   const auto block_bytes = static_cast<int64_t>(memory.kv_bytes_per_block);
   if (options.kv_cache_memory_bytes > 0) {
     const int64_t blocks = options.kv_cache_memory_bytes / block_bytes;
@@ -62,15 +63,35 @@ int64_t cache_blocks(const LLMOptions& options, const MemoryPlan& memory,
     return blocks;
   }
   const size_t fixed = memory.total_bytes() - memory.kv_cache_bytes();
-  const size_t available = available_memory_bytes();
   require(available > fixed + memory.kv_bytes_per_block, ErrorCode::kResourceExhausted,
-          "memory: weights and activations take {} MiB, and {} MiB are available", fixed >> 20,
-          available >> 20);
+          "memory: weights and activations take {} MiB, and {} MiB are available{}", fixed >> 20,
+          available >> 20, on_gpu ? " to --gpu-memory-utilization" : "");
   const int64_t affordable = static_cast<int64_t>(available - fixed) / block_bytes;
   const int64_t one = blocks_for(longest, engine.block_size);
+  if (on_gpu) return std::clamp<int64_t>(affordable, 1, options.max_num_seqs * one);
   const int64_t many =
       options.max_num_seqs * blocks_for(std::min(longest, kUsualTokens), engine.block_size);
   return std::clamp<int64_t>(std::max(one, many), 1, std::max<int64_t>(affordable / 2, 1));
+}
+
+// The GPU to run on; none for the CPU. "auto" takes a GPU where there is one.
+std::shared_ptr<ExecContext> choose_device(const std::string& name) {
+  if (name == "cpu") return nullptr;
+  const cuda::DeviceReport found = cuda::find_devices();
+  if (!found.reason.empty()) {
+    require(name == "auto", ErrorCode::kUnsupported, "device: {}", found.reason);
+    return nullptr;
+  }
+  const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
+  return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));
+}
+
+size_t available_bytes(const ExecContext* device, double utilization) {
+  if (device == nullptr) return available_memory_bytes();
+  const cuda::MemoryInfo memory = cuda::memory_info(device->device().index);
+  const auto share = static_cast<size_t>(static_cast<double>(memory.total) * utilization);
+  const size_t taken = memory.total - memory.free;
+  return share > taken + kCudaOverhead ? share - taken - kCudaOverhead : 0;
 }
 
 }  // namespace
@@ -80,11 +101,16 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
   check_options(options);
   EnginePlan plan;
   plan.dtype = parse_dtype(options.dtype, config.checkpoint_dtype);
+  plan.device = choose_device(options.device);
+  plan.on_gpu = plan.device != nullptr;
   plan.num_threads = options.threads > 0 ? options.threads : available_cpus();
   EngineConfig& engine = plan.engine;
   engine.max_num_seqs = options.max_num_seqs;
   engine.max_num_batched_tokens =
-      options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kCpuBatchedTokens;
+      options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens
+      : plan.device                      ? kCudaBatchedTokens
+                                         : kCpuBatchedTokens;
+  engine.enforce_eager = options.enforce_eager;
   engine.max_queued_requests = options.max_num_queued_reqs;
   engine.policy = options.scheduling_policy == "priority" ? SchedulingPolicy::kPriority
                                                           : SchedulingPolicy::kFcfs;
@@ -105,8 +131,18 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                       .max_model_len = 1,  // the cache is sized here
                       .block_size = engine.block_size,
                       .num_threads = plan.num_threads};
+  if (plan.device) {
+    limits.device = plan.device->device();
+    limits.memory_bytes = cuda::memory_info(limits.device.index).total;
+    limits.device_workspace_bytes =
+        device_attention_sizes(*plan.device, limits.max_tokens, limits.max_sequences,
+                               config.num_heads, config.num_kv_heads, config.head_dim, plan.dtype)
+            .workspace_bytes;
+  }
   plan.memory = plan_memory(config, plan.dtype, limits, weights);
-  plan.memory.num_blocks = cache_blocks(options, plan.memory, engine, longest);
+  plan.memory.num_blocks = cache_blocks(
+      options, plan.memory, engine, longest,
+      available_bytes(plan.device.get(), options.gpu_memory_utilization), plan.device != nullptr);
   engine.num_blocks = plan.memory.num_blocks;
   const int64_t reach = engine.num_blocks * engine.block_size;
   if (options.max_model_len > reach)
@@ -124,6 +160,7 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
 Json plan_to_json(const EnginePlan& plan) {
   const MemoryPlan& memory = plan.memory;
   Json json;
+  json["device"] = plan.on_gpu ? "cuda" : "cpu";
   json["dtype"] = std::string(dtype_name(plan.dtype));
   json["threads"] = plan.num_threads;
   json["max_model_len"] = plan.engine.max_model_len;

@@ -14,13 +14,16 @@ struct EnginePlan {
   int num_threads = 1;
   EngineConfig engine;
   MemoryPlan memory;
+  bool on_gpu = false;
+  // On a GPU, whose properties entered the plan: what the engine will run on.
+  std::shared_ptr<ExecContext> device;
 };
 
 // Sizes the engine for `config` under `options`: the longest sequence is the checkpoint's context
 // as far as the cache reaches; the cache holds max_num_seqs sequences of kUsualTokens or one of
 // full length, within half of the memory that is available. `weights` may be null. Throws Error
 // invalid_argument, with the option as param, for options that contradict the model or the memory,
-// resource_exhausted when the model does not fit at all.
+// resource_exhausted when the model does not fit at all, unsupported for a device that is not there.
 EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights);
 

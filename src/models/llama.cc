@@ -6,7 +6,9 @@
 #include "base/check.h"
 #include "miniinfer/ops/embedding.h"
 #include "models/config_reader.h"
+#include "models/llama_cuda.h"
 #include "models/rope_frequencies.h"
+#include "models/unused_weights.h"
 #include "nn/attention.h"
 #include "nn/mlp.h"
 #include "nn/scratch.h"
@@ -108,7 +110,7 @@ class LlamaModel : public Model {
       if (known == windows_.end()) windows_.push_back(window);
     }
     final_norm_ = RmsNorm(weights_, "model.norm", config.hidden_size, config.norm_eps);
-    refuse_unused_weights();
+    refuse_unused_weights(weights_, config);
     weights_.prefetch();
   }
 
@@ -185,16 +187,6 @@ class LlamaModel : public Model {
       lm_head_ =
           Linear(weights_, "lm_head", config_.hidden_size, config_.vocab_size, /*has_bias=*/false);
     }
-  }
-
-  // A bias or norm of a layer that the configuration does not mention would silently change the
-  // result.
-  void refuse_unused_weights() const {
-    for (const std::string& name : weights_.unused())
-      require(!name.starts_with("model.layers.") ||
-                  !(name.ends_with(".bias") || name.ends_with("norm.weight")),
-              ErrorCode::kUnsupported, "{}: {}: {} with this tensor is not supported",
-              weights_.where(), name, config_.architecture);
   }
 
   // In how many parts the threads take each layer. Where a layer is a few microseconds of work,
@@ -294,7 +286,10 @@ class LlamaModel : public Model {
 }  // namespace
 
 std::unique_ptr<Model> load_llama(const ModelConfig& config,
-                                  std::shared_ptr<const WeightStore> weights, DType dtype) {
+                                  std::shared_ptr<const WeightStore> weights, DType dtype,
+                                  Device device) {
+  if (device.type == DeviceType::kCuda)
+    return load_llama_cuda(config, std::move(weights), dtype, device);
   return std::make_unique<LlamaModel>(config, std::move(weights), dtype);
 }
 

@@ -15,6 +15,7 @@ void configure_qwen2(const JsonView& json, ModelConfig& config);
 void configure_qwen3(const JsonView& json, ModelConfig& config);
 
 std::unique_ptr<Model> load_llama(const ModelConfig& config,
-                                  std::shared_ptr<const WeightStore> weights, DType dtype);
+                                  std::shared_ptr<const WeightStore> weights, DType dtype,
+                                  Device device);
 
 }  // namespace miniinfer

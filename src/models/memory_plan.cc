@@ -46,13 +46,14 @@ size_t available_memory_bytes() {
 MemoryPlan plan_memory(const ModelConfig& config, DType dtype, const MemoryLimits& limits,
                        const WeightStore* weights) {
   MI_CHECK(limits.max_tokens >= 1 && limits.max_sequences >= 1 && limits.block_size >= 1);
-  const ModelOutline outline = outline_model(config, dtype);
+  const ModelOutline outline = outline_model(config, dtype, limits.device);
   KvCacheSpec spec = outline.model->kv_cache_spec();
   spec.block_size = limits.block_size;
   MemoryPlan plan;
   plan.weight_bytes = weight_bytes(outline, config.checkpoint_dtype, dtype, weights);
   plan.workspace_bytes =
-      outline.model->workspace_bytes(limits.max_tokens, limits.max_sequences, limits.num_threads);
+      outline.model->workspace_bytes(limits.max_tokens, limits.max_sequences, limits.num_threads) +
+      limits.device_workspace_bytes;
   plan.logits_bytes =
       static_cast<size_t>(limits.max_logit_rows * config.vocab_size) * sizeof(float);
   plan.kv_bytes_per_block = spec.bytes_per_block();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "miniinfer/tensor.h"
 #include "models/model_config.h"
 
 namespace miniinfer {
@@ -18,6 +19,8 @@ struct MemoryLimits {
   int block_size = 16;
   int num_threads = 1;
   size_t kv_cache_bytes = 0;  // 0: max_sequences of max_model_len, as far as memory_bytes allows
+  Device device = {};
+  size_t device_workspace_bytes = 0;  // what operators take there beside the model's own
   size_t memory_bytes = 0;  // everything together; 0 takes 90 % of the memory that is available now
 };
 

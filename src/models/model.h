@@ -24,6 +24,13 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual KvCacheSpec kv_cache_spec() const = 0;
 
+  // On a device, before forward(): makes the step's attention plans in `cache` and returns how many
+  // there are. Their device_work() goes to the device with the step's other numbers.
+  virtual int plan(ExecContext& /*context*/, const ForwardBatch& /*batch*/,
+                   KvCache& /*cache*/) const {
+    return 0;
+  }
+
   // Runs all tokens of the batch, writes their keys and values into `cache`, and the float32 logits
   // of the rows batch.logit_rows into `logits` [R, vocab_size]. Throws Error data_corrupt
   // when a file of the weights was truncated under its mapping.
@@ -37,9 +44,10 @@ class Model {
 };
 
 // Builds the network of `config` over `weights`, each tensor checked for presence, shape and dtype
-// by name. `dtype` is the type of activations and cache: float32, bfloat16 or float16. Throws Error
-// unsupported, data_corrupt.
+// by name; on a CUDA device, over copies of them there. `dtype` is the type of activations and
+// cache: float32, bfloat16 or float16. Throws Error unsupported, data_corrupt, resource_exhausted.
 std::unique_ptr<Model> load_model(const ModelConfig& config,
-                                  std::shared_ptr<const WeightStore> weights, DType dtype);
+                                  std::shared_ptr<const WeightStore> weights, DType dtype,
+                                  Device device = {});
 
 }  // namespace miniinfer

@@ -34,14 +34,15 @@ class NotingStore : public WeightStore {
 
 }  // namespace
 
-ModelOutline outline_model(const ModelConfig& config, DType dtype) {
+ModelOutline outline_model(const ModelConfig& config, DType dtype, Device device) {
   const ModelFamily* family = find_family(config.architecture);
   const std::string_view in_place =
       family == nullptr || config.tie_word_embeddings ? "" : family->embedding_name;
   std::vector<ParameterInfo> parameters;
   ModelOutline outline;
   outline.model =
-      load_model(config, std::make_shared<NotingStore>(dtype, in_place, parameters), dtype);
+      load_model(config, std::make_shared<NotingStore>(dtype, in_place, parameters), dtype,
+                 device);
   outline.parameters = std::move(parameters);
   for (const ParameterInfo& parameter : outline.parameters)
     outline.num_parameters += parameter.shape.num_elements();

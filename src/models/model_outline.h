@@ -25,6 +25,6 @@ struct ModelOutline {
 };
 
 // Builds the network over a store that only takes notes, so the list is what load_model asks for.
-ModelOutline outline_model(const ModelConfig& config, DType dtype);
+ModelOutline outline_model(const ModelConfig& config, DType dtype, Device device = {});
 
 }  // namespace miniinfer

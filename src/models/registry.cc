@@ -29,14 +29,15 @@ const ModelFamily* find_family(std::string_view architecture) {
 }
 
 std::unique_ptr<Model> load_model(const ModelConfig& config,
-                                  std::shared_ptr<const WeightStore> weights, DType dtype) {
+                                  std::shared_ptr<const WeightStore> weights, DType dtype,
+                                  Device device) {
   const ModelFamily* family = find_family(config.architecture);
   require(family != nullptr, ErrorCode::kUnsupported, "architecture: {} is not supported",
           config.architecture);
   require(dtype == DType::kFloat32 || dtype == DType::kBFloat16 || dtype == DType::kFloat16,
           ErrorCode::kUnsupported, "dtype: {} is not supported; known: float32, bfloat16, float16",
           dtype_name(dtype));
-  return family->load(config, std::move(weights), dtype);
+  return family->load(config, std::move(weights), dtype, device);
 }
 
 }  // namespace miniinfer

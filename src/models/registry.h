@@ -16,7 +16,8 @@ struct ModelFamily {
   std::string_view embedding_name;  // checkpoint name of the token table
   void (*configure)(const JsonView& json, ModelConfig& config);
   std::unique_ptr<Model> (*load)(const ModelConfig& config,
-                                 std::shared_ptr<const WeightStore> weights, DType dtype);
+                                 std::shared_ptr<const WeightStore> weights, DType dtype,
+                                 Device device);
 };
 
 std::span<const ModelFamily> model_families();

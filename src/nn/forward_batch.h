@@ -8,6 +8,15 @@
 
 namespace miniinfer {
 
+// A step in device memory, where the model runs on a device. Rows of padding, which make the steps
+// of one captured graph alike, have slot -1, token 0 and position 0.
+struct DeviceStep {
+  ConstTensorView token_ids, positions, slot_mapping;  // [>= T] int32
+  ConstTensorView block_tables;                        // [>= B, block_table_stride] int32
+  ConstTensorView logit_rows;              // [R] int32; undefined when every row's are wanted
+  std::vector<TensorView> attention_work;  // int32, one for each of the model's attention plans
+};
+
 // One step's input to a model: plain numbers about tokens, never a request. T tokens of B
 // sequences, sequence after sequence; R rows need logits. Spans point into the runner's arena.
 struct ForwardBatch {
@@ -24,6 +33,10 @@ struct ForwardBatch {
   // prompt's length for prompt tokens, position + 1 for generated ones. Ignored by every other RoPE
   // type.
   std::span<const int32_t> rope_lengths;
+
+  const DeviceStep* device = nullptr;
+  // On a device: the most sequences of the steps that one captured graph serves; 0: this step's.
+  int max_sequences = 0;
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
   int64_t num_sequences() const { return static_cast<int64_t>(context_lens.size()); }

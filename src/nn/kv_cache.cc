@@ -15,6 +15,11 @@ KvCache::KvCache(const KvCacheSpec& spec, int64_t num_blocks)
       num_blocks_(num_blocks),
       bytes_(spec.bytes_per_block() * static_cast<size_t>(num_blocks)) {
   MI_CHECK(num_blocks >= 1 && bytes_ > 0);
+  if (spec.device.type != DeviceType::kCpu) {
+    on_device_ = Tensor({static_cast<int64_t>(bytes_)}, DType::kUInt8, spec.device);
+    memory_ = on_device_.data<void>();
+    return;
+  }
   memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   require(memory_ != MAP_FAILED, ErrorCode::kResourceExhausted,
@@ -23,7 +28,7 @@ KvCache::KvCache(const KvCacheSpec& spec, int64_t num_blocks)
 }
 
 KvCache::~KvCache() {
-  munmap(memory_, bytes_);
+  if (!on_device_.defined()) munmap(memory_, bytes_);
 }
 
 AttentionPlan& KvCache::plan(size_t index) {
@@ -39,8 +44,8 @@ PagedKvCache KvCache::layer(int index) const {
                2 * index * layer_elements * static_cast<int64_t>(dtype_size(spec_.dtype));
   char* values = keys + layer_elements * static_cast<int64_t>(dtype_size(spec_.dtype));
   const Shape shape = {num_blocks_, spec_.num_kv_heads, block_elements};
-  return {TensorView(keys, shape, spec_.dtype), TensorView(values, shape, spec_.dtype),
-          spec_.block_size, spec_.head_dim};
+  return {TensorView(keys, shape, spec_.dtype, spec_.device),
+          TensorView(values, shape, spec_.dtype, spec_.device), spec_.block_size, spec_.head_dim};
 }
 
 }  // namespace miniinfer

@@ -15,12 +15,14 @@ struct KvCacheSpec {
   int head_dim = 0;
   int block_size = 16;
   DType dtype = DType::kBFloat16;
+  Device device = {};
 
   size_t bytes_per_block() const;  // keys and values of all layers
 };
 
 // The key/value memory of all layers: one pool of `num_blocks` blocks. Pages are taken from the
-// system when first written, so an idle engine's resident memory stays small.
+// system when first written, so an idle engine's resident memory stays small; on a device all of it
+// is taken at once.
 class KvCache {
  public:
   KvCache(const KvCacheSpec& spec, int64_t num_blocks);
@@ -41,6 +43,7 @@ class KvCache {
   KvCacheSpec spec_;
   int64_t num_blocks_;
   void* memory_ = nullptr;
+  Tensor on_device_;  // owns the memory there
   size_t bytes_ = 0;
   std::deque<AttentionPlan> plans_;
 };

@@ -30,6 +30,11 @@ class WeightLoader {
   ConstTensorView pad(const ConstTensorView& weight, const Shape& shape, int64_t outer,
                       int64_t from, int64_t to);
 
+  // False over a store of names and shapes only.
+  bool readable() const { return store_->readable(); }
+  // Frees the copies that matrix() and pad() made, once their contents have gone elsewhere.
+  void drop_conversions() { converted_.clear(); }
+
   DType activation_dtype() const { return activation_dtype_; }
   // Starts to map the weights ahead of their first use, unless converted copies took their place.
   void prefetch() const;

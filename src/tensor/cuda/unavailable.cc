@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "tensor/cuda/device.h"
 #include "tensor/cuda/device_state.h"
+#include "tensor/cuda/upload.h"
 
 namespace miniinfer::cuda {
 namespace {
@@ -74,6 +75,10 @@ Graph::Graph(const Stream&, const std::function<void()>&) {
 }
 void Graph::Destroy::operator()(CUgraphExec_st*) const {}
 void Graph::launch(const Stream&) const {
+  unavailable();
+}
+
+void upload(int, std::span<const HostCopy>) {
   unavailable();
 }
 

@@ -1,0 +1,144 @@
+#include "engine/device_steps.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "miniinfer/ops/attention.h"
+#include "tensor/cuda/device_state.h"
+
+namespace miniinfer {
+namespace {
+
+constexpr int64_t kAlign = 64;  // numbers, so that every array begins at a 256-byte border
+
+int64_t align_up(int64_t count) {
+  return (count + kAlign - 1) / kAlign * kAlign;
+}
+
+int64_t max_blocks(const EngineConfig& config) {
+  return std::min((config.max_model_len + config.block_size - 1) / config.block_size,
+                  config.num_blocks);
+}
+
+int64_t max_rows(int64_t max_logit_rows, int64_t max_num_seqs) {
+  return std::max(max_logit_rows, decode_bucket(max_num_seqs));
+}
+
+}  // namespace
+
+int64_t decode_bucket(int64_t tokens) {
+  if (tokens <= 2) return tokens;
+  if (tokens <= 4) return 4;
+  if (tokens <= 256) return (tokens + 7) / 8 * 8;
+  return (tokens + 31) / 32 * 32;
+}
+
+int64_t DeviceSteps::table_stride(int64_t blocks) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(blocks, 16))));
+}
+
+size_t DeviceSteps::logits_bytes(int64_t max_logit_rows, int64_t max_num_seqs, int64_t vocab) {
+  return static_cast<size_t>(max_rows(max_logit_rows, max_num_seqs) * vocab) * sizeof(float);
+}
+
+// Lays arrays out one after the other, in the staging memory and on the device alike.
+struct DeviceSteps::Packer {
+  int32_t* host;
+  const TensorView& device;
+  int64_t end = 0;
+
+  // `count` numbers, those beyond the values' end `fill`; `reserved` places, if more.
+  TensorView put(std::span<const int32_t> values, int64_t count, int32_t fill,
+                 int64_t reserved = 0) {
+    const int64_t begin = align_up(end);
+    MI_CHECK(begin + std::max(count, reserved) <= device.dim(0));
+    std::copy(values.begin(), values.end(), host + begin);
+    std::fill(host + begin + values.size(), host + begin + count, fill);
+    end = begin + std::max(count, reserved);
+    return {device.data<int32_t>() + begin, {std::max(count, reserved)}, DType::kInt32,
+            device.device()};
+  }
+};
+
+DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
+                         ExecContext& context)
+    : model_(model), context_(context), graphs_(!config.enforce_eager) {
+  const ModelConfig& shape = model.config();
+  const int64_t tokens = config.max_num_batched_tokens;
+  const int64_t sequences = decode_bucket(config.max_num_seqs);
+  const KvCacheSpec spec = model.kv_cache_spec();
+  const DeviceAttentionSizes sizes =
+      device_attention_sizes(context, tokens, sequences, shape.num_heads, shape.num_kv_heads,
+                             spec.head_dim, spec.dtype);
+  work_size_ = sizes.device_work;
+  context.workspace().reserve(model.workspace_bytes(tokens, sequences, 1) + sizes.workspace_bytes);
+  logits_ = Tensor({max_rows(max_logit_rows, config.max_num_seqs), shape.vocab_size},
+                   DType::kFloat32, context.device());
+  std::vector<int> windows = shape.sliding_windows;
+  std::ranges::sort(windows);
+  const auto plans = std::ranges::unique(windows).begin() - windows.begin();
+  const int64_t numbers = 3 * align_up(std::max(tokens, sequences)) + align_up(max_logit_rows) +
+                          align_up(sequences * table_stride(max_blocks(config))) +
+                          plans * align_up(work_size_);
+  numbers_ = Tensor({numbers}, DType::kInt32, context.device());
+  staging_ = cuda::PinnedBuffer(static_cast<size_t>(numbers) * sizeof(int32_t));
+}
+
+DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_plans,
+                             KvCache& cache) {
+  const TensorView device = numbers_.view();
+  Packer packer{staging_.data<int32_t>(), device};
+  DeviceStep step;
+  step.token_ids = packer.put(batch.token_ids, rows, 0);
+  step.positions = packer.put(batch.positions, rows, 0);
+  step.slot_mapping = packer.put(batch.slot_mapping, rows, -1);
+  const int64_t sequences = std::max<int64_t>(batch.max_sequences, batch.num_sequences());
+  const int64_t stride = batch.block_table_stride;
+  const TensorView tables = packer.put(batch.block_tables,
+                                       static_cast<int64_t>(batch.block_tables.size()), 0,
+                                       sequences * stride);
+  step.block_tables = tables.reshape({sequences, stride});
+  if (static_cast<int64_t>(batch.logit_rows.size()) != batch.num_tokens())
+    step.logit_rows =
+        packer.put(batch.logit_rows, static_cast<int64_t>(batch.logit_rows.size()), 0);
+  int64_t used = packer.end;
+  for (int i = 0; i < num_plans; ++i) {
+    const std::span<const int32_t> work = cache.plan(static_cast<size_t>(i)).device_work();
+    const auto size = static_cast<int64_t>(work.size());
+    step.attention_work.push_back(packer.put(work, size, 0, work_size_));
+    used = packer.end - std::max(work_size_, size) + size;
+  }
+  const TensorView staged(staging_.data<int32_t>(), {used}, DType::kInt32);
+  copy(context_, device.rows(0, used), staged);
+  return step;
+}
+
+TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache) {
+  const int64_t tokens = batch.num_tokens();
+  const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
+  const bool decodes = graphs_ && tokens == batch.num_sequences() && tokens == wanted;
+  const int64_t rows = decodes ? decode_bucket(tokens) : tokens;
+  if (decodes) batch.max_sequences = static_cast<int>(rows);
+  const int plans = model_.plan(context_, batch, cache);
+  const DeviceStep step = pack(batch, rows, plans, cache);
+  batch.device = &step;
+  const TensorView logits = logits_.view().rows(0, decodes ? rows : wanted);
+  const auto forward = [&] { model_.forward(context_, batch, cache, logits); };
+  if (!decodes) {
+    forward();
+  } else {
+    const auto [entry, is_new] = captured_.try_emplace({rows, batch.block_table_stride});
+    const cuda::Stream& stream = context_.cuda_state().stream();
+    if (is_new) {
+      forward();
+    } else {
+      if (!entry->second) entry->second = std::make_unique<cuda::Graph>(stream, forward);
+      entry->second->launch(stream);
+    }
+  }
+  return logits.rows(0, wanted);
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "miniinfer/tensor.h"
+#include "nn/weight_loader.h"
+
+namespace miniinfer {
+
+// The copies of a checkpoint's tensors in a device's memory. place() and stack() allocate and take
+// note; upload() copies everything at once. Over a store without contents nothing is allocated.
+class DeviceWeights {
+ public:
+  DeviceWeights(WeightLoader& loader, Device device) : loader_(loader), device_(device) {}
+
+  // Throw Error resource_exhausted.
+  ConstTensorView place(const ConstTensorView& host);
+  // The rows of all of them in one matrix (or the elements in one vector), in order; all of one
+  // dtype.
+  ConstTensorView stack(std::span<const ConstTensorView> parts);
+  void upload();
+
+ private:
+  struct Note {
+    void* to;
+    ConstTensorView from;
+  };
+  WeightLoader& loader_;
+  Device device_;
+  std::vector<Tensor> tensors_;
+  std::vector<Note> notes_;
+};
+
+}  // namespace miniinfer
