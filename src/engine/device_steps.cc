@@ -57,7 +57,9 @@ struct DeviceSteps::Packer {
     std::copy(values.begin(), values.end(), host + begin);
     std::fill(host + begin + values.size(), host + begin + count, fill);
     end = begin + std::max(count, reserved);
-    return {device.data<int32_t>() + begin, {std::max(count, reserved)}, DType::kInt32,
+    return {device.data<int32_t>() + begin,
+            {std::max(count, reserved)},
+            DType::kInt32,
             device.device()};
   }
 };
@@ -69,9 +71,8 @@ DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t
   const int64_t tokens = config.max_num_batched_tokens;
   const int64_t sequences = decode_bucket(config.max_num_seqs);
   const KvCacheSpec spec = model.kv_cache_spec();
-  const DeviceAttentionSizes sizes =
-      device_attention_sizes(context, tokens, sequences, shape.num_heads, shape.num_kv_heads,
-                             spec.head_dim, spec.dtype);
+  const DeviceAttentionSizes sizes = device_attention_sizes(
+      context, tokens, sequences, shape.num_heads, shape.num_kv_heads, spec.head_dim, spec.dtype);
   work_size_ = sizes.device_work;
   context.workspace().reserve(model.workspace_bytes(tokens, sequences, 1) + sizes.workspace_bytes);
   logits_ = Tensor({max_rows(max_logit_rows, config.max_num_seqs), shape.vocab_size},
@@ -88,6 +89,7 @@ DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t
 
 DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_plans,
                              KvCache& cache) {
+  copied_.synchronize();
   const TensorView device = numbers_.view();
   Packer packer{staging_.data<int32_t>(), device};
   DeviceStep step;
@@ -96,9 +98,8 @@ DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_pl
   step.slot_mapping = packer.put(batch.slot_mapping, rows, -1);
   const int64_t sequences = std::max<int64_t>(batch.max_sequences, batch.num_sequences());
   const int64_t stride = batch.block_table_stride;
-  const TensorView tables = packer.put(batch.block_tables,
-                                       static_cast<int64_t>(batch.block_tables.size()), 0,
-                                       sequences * stride);
+  const TensorView tables = packer.put(
+      batch.block_tables, static_cast<int64_t>(batch.block_tables.size()), 0, sequences * stride);
   step.block_tables = tables.reshape({sequences, stride});
   if (static_cast<int64_t>(batch.logit_rows.size()) != batch.num_tokens())
     step.logit_rows =
@@ -112,6 +113,7 @@ DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_pl
   }
   const TensorView staged(staging_.data<int32_t>(), {used}, DType::kInt32);
   copy(context_, device.rows(0, used), staged);
+  copied_.record(context_.cuda_state().stream());
   return step;
 }
 

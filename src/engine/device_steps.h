@@ -27,8 +27,7 @@ class DeviceSteps {
   DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
               ExecContext& context);
 
-  // The logits of the batch's rows on the device, [R, vocab] float32; queued, not computed yet. The
-  // numbers of a step before must have been copied: its results waited for.
+  // The logits of the batch's rows on the device, [R, vocab] float32; queued, not computed yet.
   TensorView run(ForwardBatch batch, KvCache& cache);
 
   // Blocks a sequence in the block tables of a step that needs `blocks`.
@@ -47,6 +46,7 @@ class DeviceSteps {
   Tensor logits_;      // [max rows, vocab]
   Tensor numbers_;     // int32, all of a step's
   cuda::PinnedBuffer staging_;
+  cuda::Event copied_;  // the staged numbers have been read
   // By tokens and table stride. A null graph ran once without, which the matrix library needs to
   // choose its algorithms before a capture.
   std::map<std::pair<int64_t, int64_t>, std::unique_ptr<cuda::Graph>> captured_;

@@ -47,13 +47,14 @@ ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig&
     : model_(std::move(model)),
       context_(context),
       block_size_(config.block_size),
-      cache_(cache_spec(*model_, config), config.num_blocks),
-      logits_({Scheduler::max_logit_rows(config), model_->config().vocab_size}, DType::kFloat32) {
+      cache_(cache_spec(*model_, config), config.num_blocks) {
   if (context.device().type == DeviceType::kCpu) {
     context_.workspace().reserve(workspace_bytes(*model_, config, context.num_threads()));
+    logits_ =
+        Tensor({Scheduler::max_logit_rows(config), model_->config().vocab_size}, DType::kFloat32);
   } else {
-    device_ = std::make_unique<DeviceSteps>(*model_, config, Scheduler::max_logit_rows(config),
-                                            context);
+    device_ =
+        std::make_unique<DeviceSteps>(*model_, config, Scheduler::max_logit_rows(config), context);
   }
   for (auto* array : {&token_ids_, &positions_, &slots_, &rope_lengths_})
     array->reserve(config.max_num_batched_tokens);
@@ -105,14 +106,9 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
 
 TensorView ModelRunner::run(const StepPlan& plan) {
   const ForwardBatch batch = layout(plan);
+  if (device_) return device_->run(batch, cache_);
   const TensorView logits = logits_.view().rows(0, plan.num_rows);
-  if (device_) {
-    const TensorView computed = device_->run(batch, cache_);
-    copy(context_, logits, computed);
-    context_.synchronize();
-  } else {
-    model_->forward(context_, batch, cache_, logits);
-  }
+  model_->forward(context_, batch, cache_, logits);
   return logits;
 }
 

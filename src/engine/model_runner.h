@@ -23,7 +23,8 @@ class ModelRunner {
  public:
   ModelRunner(std::shared_ptr<const Model> model, const EngineConfig& config, ExecContext& context);
 
-  // The logits of the plan's rows, [plan.num_rows, vocab] float32, valid until the next run.
+  // The logits of the plan's rows, [plan.num_rows, vocab] float32, valid until the next run; on a
+  // device they are queued there, and wait for no one.
   TensorView run(const StepPlan& plan);
 
  private:
@@ -34,7 +35,7 @@ class ModelRunner {
   ExecContext& context_;
   int block_size_;
   KvCache cache_;
-  Tensor logits_;  // [max_logit_rows, vocab], on the host
+  Tensor logits_;                        // [max_logit_rows, vocab]; of a device those in device_
   std::unique_ptr<DeviceSteps> device_;  // null on a CPU
   int64_t table_stride_ = 0;
   std::vector<int32_t> token_ids_, positions_, slots_, rope_lengths_;  // [max_num_batched_tokens]

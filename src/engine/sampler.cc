@@ -29,7 +29,11 @@ void ban_bad_words(const Sequence& s, std::vector<int32_t>& banned) {
 
 }  // namespace
 
-Sampler::Sampler(int64_t vocab, const EngineConfig& config) : vocab_(vocab) {
+Sampler::Sampler(int64_t vocab, const EngineConfig& config, ExecContext* device)
+    : vocab_(vocab), device_(device) {
+  if (device != nullptr)
+    device_sampler_ = std::make_unique<DeviceSampler>(*device, config.max_num_seqs);
+  draw_keys_.reserve(config.max_num_seqs);
   const int64_t rows = Scheduler::max_logit_rows(config);
   items_.resize(config.max_num_seqs);
   rows_.reserve(config.max_num_seqs);
@@ -64,7 +68,9 @@ void Sampler::guarded(int32_t index, StepResult& result, F&& fn) {
 void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
                      std::span<StepResult> results) {
   rows_.clear();
+  draw_keys_.clear();
   row_items_.clear();
+  host_is_fresh_ = false;
   for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i) {
     items_[i].error.reset();
     items_[i].logprob.reset();
@@ -114,6 +120,7 @@ void Sampler::add_row(const StepPlan::Item& item, int32_t index) {
   }
   if (params.temperature > 0)
     row.draw = uniform_at(state.seed, static_cast<uint64_t>(s.num_output_tokens()));
+  draw_keys_.push_back({state.seed, static_cast<uint64_t>(s.num_output_tokens())});
   rows_.push_back(row);
   row_items_.push_back(index);
 }
@@ -122,7 +129,11 @@ void Sampler::draw(ExecContext& context, const StepPlan& plan, ConstTensorView l
                    std::span<StepResult> results) {
   if (rows_.empty()) return;
   const std::span<int32_t> token_ids(token_ids_.data(), rows_.size());
-  sample_tokens(context, {logits, rows_, token_ids});
+  if (device_sampler_ && device_sampler_->takes(rows_, vocab_)) {
+    device_sampler_->draw(logits, rows_, draw_keys_, token_ids);
+  } else {
+    sample_tokens(context, {on_host(logits), rows_, token_ids});
+  }
   for (size_t r = 0; r < rows_.size(); ++r) {
     const int32_t index = row_items_[r];
     if (token_ids[r] == kLogitsNotFinite) {
@@ -135,6 +146,20 @@ void Sampler::draw(ExecContext& context, const StepPlan& plan, ConstTensorView l
       accept(plan.items[index], index, token_ids[r], results[index]);
     }
   }
+}
+
+// The step's logits, copied here once when they lie on a device.
+ConstTensorView Sampler::on_host(const ConstTensorView& logits) {
+  if (device_ == nullptr) return logits;
+  if (!host_logits_.defined() || host_logits_.shape()[0] < logits.dim(0))
+    host_logits_ = Tensor({logits.dim(0), vocab_}, DType::kFloat32);
+  const TensorView host = host_logits_.view().rows(0, logits.dim(0));
+  if (!host_is_fresh_) {
+    copy(*device_, host, logits);
+    device_->synchronize();
+    host_is_fresh_ = true;
+  }
+  return host;
 }
 
 void Sampler::accept(const StepPlan::Item& item, int32_t index, int32_t token_id,
@@ -158,7 +183,7 @@ void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView 
 
   top_ = static_cast<int>(std::min<int64_t>(top_, vocab_));
   const size_t count = logprob_rows_.size(), tops = count * static_cast<size_t>(top_);
-  token_logprobs(context, {logits,
+  token_logprobs(context, {on_host(logits),
                            logprob_rows_,
                            top_,
                            {logprobs_.data(), count},

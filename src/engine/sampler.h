@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "engine/device_sampler.h"
 #include "engine/engine.h"
 #include "engine/sampling_state.h"
 #include "engine/scheduler.h"
@@ -23,10 +25,11 @@ struct SampledItem {
 // that item alone.
 class Sampler {
  public:
-  Sampler(int64_t vocab, const EngineConfig& config);
+  // With a device's context, logits lie there; tokens are drawn there too where its kernels can.
+  Sampler(int64_t vocab, const EngineConfig& config, ExecContext* device = nullptr);
 
-  // logits [plan.num_rows, vocab] float32. Fills results[i] and items()[i] for plan.items[i], and
-  // appends prompt logprobs to the sequences' states.
+  // logits [plan.num_rows, vocab] float32; `context` is a CPU's. Fills results[i] and items()[i]
+  // for plan.items[i], and appends prompt logprobs to the sequences' states.
   void sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
               std::span<StepResult> results);
   std::span<SampledItem> items() { return items_; }
@@ -51,7 +54,14 @@ class Sampler {
   void guarded(int32_t index, StepResult& result, F&& fn);
   void fail(int32_t index, StepResult& result, Error error);
 
+  ConstTensorView on_host(const ConstTensorView& logits);
+
   int64_t vocab_;
+  ExecContext* device_;  // null on a CPU
+  std::unique_ptr<DeviceSampler> device_sampler_;
+  Tensor host_logits_;          // made by the first step that needs logits here
+  bool host_is_fresh_ = false;  // host_logits_ holds this step's
+  std::vector<DrawKey> draw_keys_;
   std::vector<SampledItem> items_;
   std::vector<SamplingRow> rows_;
   std::vector<int32_t> row_items_, token_ids_;

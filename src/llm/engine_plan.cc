@@ -106,10 +106,10 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
   plan.num_threads = options.threads > 0 ? options.threads : available_cpus();
   EngineConfig& engine = plan.engine;
   engine.max_num_seqs = options.max_num_seqs;
-  engine.max_num_batched_tokens =
-      options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens
-      : plan.device                      ? kCudaBatchedTokens
-                                         : kCpuBatchedTokens;
+  engine.max_num_batched_tokens = options.max_num_batched_tokens > 0
+                                      ? options.max_num_batched_tokens
+                                  : plan.device ? kCudaBatchedTokens
+                                                : kCpuBatchedTokens;
   engine.enforce_eager = options.enforce_eager;
   engine.max_queued_requests = options.max_num_queued_reqs;
   engine.policy = options.scheduling_policy == "priority" ? SchedulingPolicy::kPriority

@@ -23,7 +23,8 @@ struct EnginePlan {
 // as far as the cache reaches; the cache holds max_num_seqs sequences of kUsualTokens or one of
 // full length, within half of the memory that is available. `weights` may be null. Throws Error
 // invalid_argument, with the option as param, for options that contradict the model or the memory,
-// resource_exhausted when the model does not fit at all, unsupported for a device that is not there.
+// resource_exhausted when the model does not fit at all, unsupported for a device that is not
+// there.
 EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights);
 

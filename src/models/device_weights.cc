@@ -14,8 +14,8 @@ ConstTensorView DeviceWeights::stack(std::span<const ConstTensorView> parts) {
   for (const ConstTensorView& part : parts.subspan(1)) {
     MI_CHECK(part.rank() == shape.rank() && part.is_contiguous());
     require(part.dtype() == parts[0].dtype(), ErrorCode::kUnsupported,
-            "{}: projections that are multiplied together are stored as {} and {}",
-            loader_.where(), dtype_name(parts[0].dtype()), dtype_name(part.dtype()));
+            "{}: projections that are multiplied together are stored as {} and {}", loader_.where(),
+            dtype_name(parts[0].dtype()), dtype_name(part.dtype()));
     shape[0] += part.dim(0);
   }
   if (!loader_.readable()) return {parts[0].raw(), shape, parts[0].dtype(), device_};
@@ -30,7 +30,8 @@ ConstTensorView DeviceWeights::stack(std::span<const ConstTensorView> parts) {
 
 void DeviceWeights::upload() {
   std::vector<cuda::HostCopy> copies;
-  for (const Note& note : notes_) copies.push_back({note.to, note.from.raw(), note.from.num_bytes()});
+  for (const Note& note : notes_)
+    copies.push_back({note.to, note.from.raw(), note.from.num_bytes()});
   if (!copies.empty()) cuda::upload(device_.index, copies);
   notes_.clear();
   loader_.require_intact();

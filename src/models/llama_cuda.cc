@@ -45,9 +45,8 @@ class CudaLlama : public Model {
             "rope_scaling: type dynamic is not supported on CUDA; use --device cpu");
     rope_scale_ = rotary.scale;
     inv_freq_host_ = rotary.inv_freq;
-    inv_freq_ = placed_.place({inv_freq_host_.data(),
-                               {static_cast<int64_t>(inv_freq_host_.size())},
-                               DType::kFloat32});
+    inv_freq_ = placed_.place(
+        {inv_freq_host_.data(), {static_cast<int64_t>(inv_freq_host_.size())}, DType::kFloat32});
     load_embeddings();
     for (int i = 0; i < config.num_layers; ++i) layers_.push_back(load_layer(i));
     final_norm_ = vector("model.norm.weight", config.hidden_size);
@@ -157,10 +156,10 @@ class CudaLlama : public Model {
     const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
     DeviceLayer layer;
     layer.input_norm = vector(prefix + ".input_layernorm.weight", hidden);
-    layer.qkv = load(std::array{Part{attention + "q_proj", q_size()},
-                                Part{attention + "k_proj", kv_size()},
-                                Part{attention + "v_proj", kv_size()}},
-                     hidden, config_.qkv_bias);
+    layer.qkv =
+        load(std::array{Part{attention + "q_proj", q_size()}, Part{attention + "k_proj", kv_size()},
+                        Part{attention + "v_proj", kv_size()}},
+             hidden, config_.qkv_bias);
     layer.output =
         load(std::array{Part{attention + "o_proj", hidden}}, q_size(), config_.output_bias);
     if (config_.qk_norm) {

@@ -12,8 +12,8 @@ inline void refuse_unused_weights(const WeightLoader& loader, const ModelConfig&
   for (const std::string& name : loader.unused())
     require(!name.starts_with("model.layers.") ||
                 !(name.ends_with(".bias") || name.ends_with("norm.weight")),
-            ErrorCode::kUnsupported, "{}: {}: {} with this tensor is not supported",
-            loader.where(), name, config.architecture);
+            ErrorCode::kUnsupported, "{}: {}: {} with this tensor is not supported", loader.where(),
+            name, config.architecture);
 }
 
 }  // namespace miniinfer
