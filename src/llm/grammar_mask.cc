@@ -18,8 +18,10 @@ constexpr int32_t kNoToken = -1;
 
 // A job's while the state is kPending, the engine's otherwise.
 struct GrammarMask::Shared {
-  Shared(const Grammar& grammar, int64_t vocab_size)
-      : matcher(grammar), bits(static_cast<size_t>((vocab_size + 31) / 32)) {}
+  Shared(std::shared_ptr<const Grammar> of, int64_t vocab_size)
+      : grammar(std::move(of)),
+        matcher(*grammar),
+        bits(static_cast<size_t>((vocab_size + 31) / 32)) {}
 
   void advance(int32_t token_id) {
     try {
@@ -39,6 +41,7 @@ struct GrammarMask::Shared {
     if (wake) wake();
   }
 
+  const std::shared_ptr<const Grammar> grammar;
   GrammarMatcher matcher;
   std::vector<uint32_t> bits;
   std::optional<Error> error;
@@ -47,13 +50,18 @@ struct GrammarMask::Shared {
   std::function<void()> wake;  // empty once nobody is interested
 };
 
-GrammarMask::GrammarMask(std::shared_ptr<WorkerPool> pool, const Grammar& grammar,
+GrammarMask::GrammarMask(std::shared_ptr<WorkerPool> pool, std::shared_ptr<const Grammar> grammar,
                          int64_t vocab_size)
-    : pool_(std::move(pool)), shared_(std::make_shared<Shared>(grammar, vocab_size)) {}
+    : pool_(std::move(pool)), shared_(std::make_shared<Shared>(std::move(grammar), vocab_size)) {}
 
 GrammarMask::~GrammarMask() {
-  std::lock_guard lock(shared_->mutex);
-  shared_->wake = nullptr;
+  {
+    std::lock_guard lock(shared_->mutex);
+    shared_->wake = nullptr;
+  }
+  // No job holds the matcher then.
+  if (state() != State::kPending && !shared_->error)
+    pool_->post([shared = shared_] { shared->matcher.teach(*shared->grammar); });
 }
 
 void GrammarMask::set_wake(std::function<void()> wake) {

@@ -14,7 +14,8 @@ namespace miniinfer {
 // pool.
 class GrammarMask : public TokenMask {
  public:
-  GrammarMask(std::shared_ptr<WorkerPool> pool, const Grammar& grammar, int64_t vocab_size);
+  GrammarMask(std::shared_ptr<WorkerPool> pool, std::shared_ptr<const Grammar> grammar,
+              int64_t vocab_size);
   ~GrammarMask() override;  // does not wait for what is being computed
 
   void set_wake(std::function<void()> wake) override;

@@ -90,7 +90,7 @@ class StructuredOutputCompiler::Impl {
   MakeMask compile(const StructuredOutput& output) {
     prepare();
     return [grammar = find_or_compile(output), pool = pool_, vocab_size = vocab_size_] {
-      return std::make_unique<GrammarMask>(pool, *grammar, vocab_size);
+      return std::make_unique<GrammarMask>(pool, grammar, vocab_size);
     };
   }
 

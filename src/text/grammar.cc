@@ -1,6 +1,7 @@
 #include "text/grammar.h"
 
 #include <string>
+#include <utility>
 
 #include "miniinfer/error.h"
 #include "text/ffi.h"
@@ -69,6 +70,10 @@ void GrammarMatcher::fill(std::span<uint32_t> allowed) {
   FfiBytes error;
   check(mi_text_matcher_fill(impl_->handle, allowed.data(), allowed.size(), error.out()), error,
         impl_->param);
+}
+
+void GrammarMatcher::teach(const Grammar& grammar) {
+  mi_text_grammar_learn(grammar.impl_->handle, std::exchange(impl_->handle, nullptr));
 }
 
 bool GrammarMatcher::accept(int32_t token_id) {

@@ -65,6 +65,10 @@ class GrammarMatcher {
   // Error invalid_argument when the constraint becomes too complex.
   void fill(std::span<uint32_t> allowed);
 
+  // Hands what was computed for a text that has ended to later texts of the grammar, which begin
+  // faster for it. The matcher is not to be used any more.
+  void teach(const Grammar& grammar);
+
   // Takes the next token, one that fill() allowed; returns false when no token can follow.
   bool accept(int32_t token_id);
 

@@ -156,6 +156,29 @@ TEST(Grammar, TheEndIsAllowedOnlyWhereTheTextIsComplete) {
   EXPECT_EQ(allowed(matcher, small()), std::vector<int32_t>{small().eos});
 }
 
+// What a text computed serves later ones and changes nothing for them.
+TEST(Grammar, LearningChangesNoMask) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  const char* schema = R"({"type": "array", "items": {"enum": ["hello", "hell", "a", 5, true]}})";
+  const Grammar taught(small().vocabulary, GrammarKind::kJsonSchema, schema, "json");
+  const Grammar plain(small().vocabulary, GrammarKind::kJsonSchema, schema, "json");
+  for (int round = 0; round < 40; ++round) {
+    GrammarMatcher a(taught), b(plain);
+    for (int i = 0; i < 40; ++i) {
+      const std::vector<int32_t> choices = allowed(a, small());
+      ASSERT_EQ(choices, allowed(b, small()));
+      const int32_t id = choices[random() % choices.size()];
+      if (id == small().eos) break;
+      const bool more = a.accept(id);
+      ASSERT_EQ(more, b.accept(id));
+      if (!more) break;
+    }
+    a.teach(taught);
+  }
+}
+
 TEST(Grammar, ATokenThatIsNotAllowedEndsThatTextAlone) {
   const Grammar grammar(small().vocabulary, GrammarKind::kRegex, "a+b", "regex");
   GrammarMatcher faulty(grammar), other(grammar);

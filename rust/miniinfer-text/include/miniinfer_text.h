@@ -110,6 +110,8 @@ void mi_text_grammar_free(MiTextGrammar* grammar);
 
 // The progress of one text; one thread at a time. Independent of the grammar once made.
 int32_t mi_text_matcher_new(const MiTextGrammar* grammar, MiTextMatcher** out, MiTextBytes* error);
+// Takes a matcher of this grammar whose text has ended; later ones start with what it computed.
+void mi_text_grammar_learn(const MiTextGrammar* grammar, MiTextMatcher* matcher);
 void mi_text_matcher_free(MiTextMatcher* matcher);
 // Sets bit t of `bits` (32 a word) for each token allowed next, and clears the others.
 int32_t mi_text_matcher_fill(MiTextMatcher* matcher, uint32_t* bits, size_t words,

@@ -78,6 +78,13 @@ pub unsafe extern "C" fn mi_text_matcher_new(
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn mi_text_grammar_learn(grammar: &Grammar, matcher: *mut Matcher) {
+    if !matcher.is_null() {
+        let _ = caught(|| grammar.learn(*Box::from_raw(matcher)));
+    }
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn mi_text_matcher_free(matcher: *mut Matcher) {
     if !matcher.is_null() {
         let _ = caught(|| drop(Box::from_raw(matcher)));

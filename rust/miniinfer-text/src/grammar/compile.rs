@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 
 use super::limits::{
     COMPILE_STACK_BYTES, COMPILE_TIME, LEAST_NUMBER, MAX_ABANDONED, MAX_COMPILED_BYTES,
-    MAX_DIVISOR, MAX_TEXT_BYTES,
+    MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_TEXT_BYTES,
 };
 use super::matcher::{refused, too_complex};
 use super::{Matcher, Vocabulary};
@@ -61,6 +61,17 @@ impl Grammar {
                 ABANDONED.fetch_add(1, Ordering::SeqCst);
                 Err(Failure::invalid("takes too long to compile"))
             }
+        }
+    }
+
+    /// Later texts start with the caches of a text that has ended, where it computed more.
+    pub fn learn(&self, mut matcher: Matcher) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (Some(known), Some(learned)) = (fresh.learned(), matcher.learned()) else {
+            return;
+        };
+        if learned > known && learned <= MAX_LEARNED_BYTES {
+            *fresh = matcher;
         }
     }
 

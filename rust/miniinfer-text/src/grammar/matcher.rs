@@ -8,6 +8,8 @@ use crate::ffi::caught;
 
 pub struct Matcher {
     parser: TokenParser,
+    /// The parser as it was before the first token; it shares the lexer's caches with `parser`.
+    start: TokenParser,
     /// Why it cannot go on. After a panic nothing of the parser is to be trusted.
     failed: Option<String>,
 }
@@ -15,12 +17,18 @@ pub struct Matcher {
 impl Matcher {
     pub fn new(mut parser: TokenParser) -> Self {
         parser.start_without_prompt();
-        Self { parser, failed: None }
+        Self { start: parser.clone(), parser, failed: None }
     }
 
-    /// A copy that shares nothing.
+    /// One before its first token that shares nothing, with a copy of the caches.
     pub fn independent(&self) -> Self {
-        Self { parser: self.parser.deep_clone(), failed: self.failed.clone() }
+        let start = self.start.deep_clone();
+        Self { parser: start.clone(), start, failed: None }
+    }
+
+    /// Bytes of the lexer's caches; none of a matcher that failed, which nobody should start from.
+    pub fn learned(&mut self) -> Option<usize> {
+        self.guarded(|parser| Ok(parser.parser.lexer_stats().num_bytes)).ok()
     }
 
     /// Writes the tokens allowed next, one bit each; beyond the vocabulary none.
