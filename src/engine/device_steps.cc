@@ -82,6 +82,7 @@ DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t
   const auto plans = std::ranges::unique(windows).begin() - windows.begin();
   const int64_t numbers = 3 * align_up(std::max(tokens, sequences)) + align_up(max_logit_rows) +
                           align_up(sequences * table_stride(max_blocks(config))) +
+                          2 * align_up(std::max(tokens, sequences) * model.rotary_table_width()) +
                           plans * align_up(work_size_);
   numbers_ = Tensor({numbers}, DType::kInt32, context.device());
   staging_ = cuda::PinnedBuffer(static_cast<size_t>(numbers) * sizeof(int32_t));
@@ -104,6 +105,17 @@ DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_pl
   if (static_cast<int64_t>(batch.logit_rows.size()) != batch.num_tokens())
     step.logit_rows =
         packer.put(batch.logit_rows, static_cast<int64_t>(batch.logit_rows.size()), 0);
+  if (const int64_t width = model_.rotary_table_width(); width > 0) {
+    const TensorView tables_at[] = {packer.put({}, rows * width, 0),
+                                    packer.put({}, rows * width, 0)};
+    const auto on_host = [&](const TensorView& view) {
+      return reinterpret_cast<float*>(staging_.data<int32_t>() +
+                                      (view.data<int32_t>() - device.data<int32_t>()));
+    };
+    model_.fill_rotary_tables(batch, on_host(tables_at[0]), on_host(tables_at[1]));
+    step.cos = {tables_at[0].raw(), {rows, width}, DType::kFloat32, device.device()};
+    step.sin = {tables_at[1].raw(), {rows, width}, DType::kFloat32, device.device()};
+  }
   int64_t used = packer.end;
   for (int i = 0; i < num_plans; ++i) {
     const std::span<const int32_t> work = cache.plan(static_cast<size_t>(i)).device_work();

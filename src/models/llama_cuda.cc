@@ -36,17 +36,17 @@ class CudaLlama : public Model {
         dtype_(dtype),
         device_(device),
         loader_(std::move(weights), dtype),
-        placed_(loader_, device) {
-    require(config.head_dim % 8 == 0 && config.head_dim <= 256, ErrorCode::kUnsupported,
-            "head_dim: {} is not supported on CUDA: it must be a multiple of 8 up to 256",
+        placed_(loader_, device),
+        rotary_(make_rotary_embedding(config.rope, config.head_dim)),
+        head_dim_((config.head_dim + 7) / 8 * 8) {
+    require(head_dim_ <= 256, ErrorCode::kUnsupported,
+            "head_dim: {} is not supported on CUDA: at most 256", config.head_dim);
+    require(!config.qk_norm || config.head_dim == head_dim_, ErrorCode::kUnsupported,
+            "head_dim: {} is not supported on CUDA with q/k norm: it must be a multiple of 8",
             config.head_dim);
-    const RotaryEmbedding rotary = make_rotary_embedding(config.rope, config.head_dim);
-    require(!rotary.dynamic, ErrorCode::kUnsupported,
-            "rope_scaling: type dynamic is not supported on CUDA; use --device cpu");
-    rope_scale_ = rotary.scale;
-    inv_freq_host_ = rotary.inv_freq;
-    inv_freq_ = placed_.place(
-        {inv_freq_host_.data(), {static_cast<int64_t>(inv_freq_host_.size())}, DType::kFloat32});
+    inv_freq_ = placed_.place({rotary_.inv_freq.data(),
+                               {static_cast<int64_t>(rotary_.inv_freq.size())},
+                               DType::kFloat32});
     load_embeddings();
     for (int i = 0; i < config.num_layers; ++i) layers_.push_back(load_layer(i));
     final_norm_ = vector("model.norm.weight", config.hidden_size);
@@ -60,7 +60,7 @@ class CudaLlama : public Model {
   KvCacheSpec kv_cache_spec() const override {
     return {.num_layers = config_.num_layers,
             .num_kv_heads = config_.num_kv_heads,
-            .head_dim = config_.head_dim,
+            .head_dim = head_dim_,
             .block_size = 16,
             .dtype = dtype_,
             .device = device_};
@@ -70,6 +70,20 @@ class CudaLlama : public Model {
     for (size_t i = 0; i < windows_.size(); ++i)
       plan_attention(context, problem_of(batch, cache), dtype_, windows_[i], cache.plan(i));
     return static_cast<int>(windows_.size());
+  }
+
+  int64_t rotary_table_width() const override {
+    return rotary_.dynamic ? static_cast<int64_t>(rotary_.inv_freq.size()) : 0;
+  }
+  void fill_rotary_tables(const ForwardBatch& batch, float* cos, float* sin) const override {
+    const size_t width = rotary_.inv_freq.size();
+    std::vector<float> frequencies(batch.rope_lengths.size() * width);
+    rotary_.dynamic_frequencies(batch.rope_lengths, frequencies.data());
+    for (size_t i = 0; i < frequencies.size(); ++i) {
+      const float angle = static_cast<float>(batch.positions[i / width]) * frequencies[i];
+      cos[i] = std::cos(angle) * rotary_.scale;
+      sin[i] = std::sin(angle) * rotary_.scale;
+    }
   }
 
   void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
@@ -117,24 +131,32 @@ class CudaLlama : public Model {
   }
 
  private:
-  int64_t q_size() const { return int64_t{config_.num_heads} * config_.head_dim; }
-  int64_t kv_size() const { return int64_t{config_.num_kv_heads} * config_.head_dim; }
+  int64_t q_size() const { return int64_t{config_.num_heads} * head_dim_; }
+  int64_t kv_size() const { return int64_t{config_.num_kv_heads} * head_dim_; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
 
   ConstTensorView vector(const std::string& name, int64_t size) {
     return placed_.place(loader_.vector(name, size));
   }
 
-  // The projections NAMES of one input, their rows one after the other.
+  // The projections of one input, their rows one after the other; of `heads` heads, each filled up
+  // with zeros to head_dim_ rows, or of none.
   struct Part {
     std::string name;
     int64_t rows;
+    int heads = 0;
   };
+  ConstTensorView padded(const ConstTensorView& weight, const Part& part) {
+    if (part.heads == 0 || config_.head_dim == head_dim_) return weight;
+    Shape shape = weight.shape();
+    shape[0] = int64_t{part.heads} * head_dim_;
+    return loader_.pad(weight, shape, part.heads, config_.head_dim, head_dim_);
+  }
   Linear load(std::span<const Part> parts, int64_t in, bool has_bias) {
     std::vector<ConstTensorView> weights, biases;
     for (const Part& part : parts) {
-      weights.push_back(loader_.matrix(part.name + ".weight", part.rows, in));
-      if (has_bias) biases.push_back(loader_.vector(part.name + ".bias", part.rows));
+      weights.push_back(padded(loader_.matrix(part.name + ".weight", part.rows, in), part));
+      if (has_bias) biases.push_back(padded(loader_.vector(part.name + ".bias", part.rows), part));
     }
     return Linear(placed_.stack(weights), has_bias ? placed_.stack(biases) : ConstTensorView());
   }
@@ -156,12 +178,13 @@ class CudaLlama : public Model {
     const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
     DeviceLayer layer;
     layer.input_norm = vector(prefix + ".input_layernorm.weight", hidden);
-    layer.qkv =
-        load(std::array{Part{attention + "q_proj", q_size()}, Part{attention + "k_proj", kv_size()},
-                        Part{attention + "v_proj", kv_size()}},
-             hidden, config_.qkv_bias);
-    layer.output =
-        load(std::array{Part{attention + "o_proj", hidden}}, q_size(), config_.output_bias);
+    const int64_t dim = config_.head_dim;
+    const int heads = config_.num_heads, kv_heads = config_.num_kv_heads;
+    layer.qkv = load(std::array{Part{attention + "q_proj", heads * dim, heads},
+                                Part{attention + "k_proj", kv_heads * dim, kv_heads},
+                                Part{attention + "v_proj", kv_heads * dim, kv_heads}},
+                     hidden, config_.qkv_bias);
+    layer.output = load_output(attention + "o_proj");
     if (config_.qk_norm) {
       layer.q_norm = vector(attention + "q_norm.weight", config_.head_dim);
       layer.k_norm = vector(attention + "k_norm.weight", config_.head_dim);
@@ -177,6 +200,18 @@ class CudaLlama : public Model {
     return layer;
   }
 
+  // Its columns, not its rows, are the heads'.
+  Linear load_output(const std::string& name) {
+    const int64_t hidden = config_.hidden_size, dim = config_.head_dim;
+    ConstTensorView weight = loader_.matrix(name + ".weight", hidden, config_.num_heads * dim);
+    if (dim != head_dim_)
+      weight = loader_.pad(weight, {hidden, q_size()}, hidden * config_.num_heads, dim, head_dim_);
+    const ConstTensorView bias = config_.output_bias
+                                     ? placed_.place(loader_.vector(name + ".bias", hidden))
+                                     : ConstTensorView();
+    return Linear(placed_.place(weight), bias);
+  }
+
   AttentionProblem problem_of(const ForwardBatch& batch, const KvCache& cache) const {
     return {.query_starts = batch.query_starts,
             .context_lens = batch.context_lens,
@@ -184,7 +219,7 @@ class CudaLlama : public Model {
             .block_table_stride = batch.block_table_stride,
             .num_heads = config_.num_heads,
             .num_kv_heads = config_.num_kv_heads,
-            .head_dim = config_.head_dim,
+            .head_dim = head_dim_,
             .block_size = cache.spec().block_size,
             .max_sequences = batch.max_sequences};
   }
@@ -208,7 +243,7 @@ class CudaLlama : public Model {
               const TensorView& x, KvCache& cache, int index, const TensorView& out) const {
     const Workspace::Scope scope(context.workspace());
     const DeviceStep& step = *batch.device;
-    const int64_t tokens = x.dim(0), heads = config_.num_heads, dim = config_.head_dim;
+    const int64_t tokens = x.dim(0), heads = config_.num_heads, dim = head_dim_;
     const TensorView qkv = scratch(context, {tokens, qkv_size()}, dtype_);
     const TensorView q = scratch(context, {tokens, heads, dim}, dtype_);
     layer.qkv.forward(context, x, qkv);
@@ -218,9 +253,11 @@ class CudaLlama : public Model {
                            .q_norm = layer.q_norm,
                            .k_norm = layer.k_norm,
                            .eps = static_cast<float>(config_.norm_eps),
-                           .positions = step.positions,
-                           .inv_freq = inv_freq_,
-                           .rope_scale = rope_scale_,
+                           .positions = rotary_.dynamic ? ConstTensorView() : step.positions,
+                           .inv_freq = rotary_.dynamic ? ConstTensorView() : inv_freq_,
+                           .rope_scale = rotary_.scale,
+                           .cos = step.cos,
+                           .sin = step.sin,
                            .slot_mapping = step.slot_mapping,
                            .cache = cache.layer(index),
                            .q = q});
@@ -254,9 +291,9 @@ class CudaLlama : public Model {
   Device device_;
   WeightLoader loader_;
   DeviceWeights placed_;
-  std::vector<float> inv_freq_host_;
+  RotaryEmbedding rotary_;
+  int head_dim_;  // filled up to a multiple of 8
   ConstTensorView inv_freq_;
-  float rope_scale_ = 1;
   ConstTensorView embeddings_, final_norm_;
   std::vector<DeviceLayer> layers_;
   std::vector<int> windows_;  // the different windows of the layers

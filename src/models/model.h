@@ -31,6 +31,12 @@ class Model {
     return 0;
   }
 
+  // On a device: how many angles a token the step's rotary tables hold, when the model cannot compute
+  // them there; 0 without tables. And the tables of a batch, [T, width] each.
+  virtual int64_t rotary_table_width() const { return 0; }
+  virtual void fill_rotary_tables(const ForwardBatch& /*batch*/, float* /*cos*/,
+                                  float* /*sin*/) const {}
+
   // Runs all tokens of the batch, writes their keys and values into `cache`, and the float32 logits
   // of the rows batch.logit_rows into `logits` [R, vocab_size]. Throws Error data_corrupt
   // when a file of the weights was truncated under its mapping.

@@ -17,28 +17,27 @@ void fill_inverse_frequencies(double base, std::span<float> out) {
     out[i] = 1.0F / std::pow(static_cast<float>(base), static_cast<float>(i) / count);
 }
 
+}  // namespace
+
 // Tokens of one prompt share a length and follow each other, so most rows are copies of the one
 // before.
-void fill_dynamic(const RotaryEmbedding& rotary, std::span<const int32_t> lengths, float* out) {
-  const RotaryEmbedding::Dynamic& dynamic = *rotary.dynamic;
-  const size_t half = rotary.inv_freq.size();
+void RotaryEmbedding::dynamic_frequencies(std::span<const int32_t> lengths, float* out) const {
+  const size_t half = inv_freq.size();
   const double rotated = 2.0 * static_cast<double>(half);
   for (size_t t = 0; t < lengths.size(); ++t) {
     const std::span<float> row(out + t * half, half);
-    if (lengths[t] <= dynamic.max_position) {
-      std::ranges::copy(rotary.inv_freq, row.begin());
+    if (lengths[t] <= dynamic->max_position) {
+      std::ranges::copy(inv_freq, row.begin());
     } else if (t > 0 && lengths[t] == lengths[t - 1]) {
       std::copy_n(row.data() - half, half, row.data());
     } else {
       const double growth =
-          dynamic.factor * lengths[t] / static_cast<double>(dynamic.max_position) -
-          (dynamic.factor - 1);
-      fill_inverse_frequencies(dynamic.theta * std::pow(growth, rotated / (rotated - 2)), row);
+          dynamic->factor * lengths[t] / static_cast<double>(dynamic->max_position) -
+          (dynamic->factor - 1);
+      fill_inverse_frequencies(dynamic->theta * std::pow(growth, rotated / (rotated - 2)), row);
     }
   }
 }
-
-}  // namespace
 
 std::vector<float> inverse_frequencies(double base, int64_t count) {
   std::vector<float> result(static_cast<size_t>(count));
@@ -55,7 +54,7 @@ RotaryEmbedding::Tables RotaryEmbedding::tables(ExecContext& context,
   if (dynamic) {
     MI_CHECK(static_cast<int64_t>(batch.rope_lengths.size()) == tokens);
     const TensorView rows = scratch(context, {tokens, half}, DType::kFloat32);
-    fill_dynamic(*this, batch.rope_lengths, rows.data<float>());
+    dynamic_frequencies(batch.rope_lengths, rows.data<float>());
     frequencies = rows;
   }
   rope_table(context, {.positions = view_of(batch.positions),

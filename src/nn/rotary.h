@@ -26,6 +26,9 @@ struct RotaryEmbedding {
   struct Tables {
     TensorView cos, sin;  // [T, R / 2] float32
   };
+  // The frequencies of a token in a sequence of each of `lengths`, rows of inv_freq.size(), when
+  // dynamic.
+  void dynamic_frequencies(std::span<const int32_t> lengths, float* out) const;
   // In the context's workspace. Lengths come from batch.rope_lengths, one a token, when dynamic.
   Tables tables(ExecContext& context, const ForwardBatch& batch) const;
   size_t workspace_bytes(int64_t max_tokens) const;
