@@ -42,11 +42,6 @@ __device__ inline void wait_for_copies() {
   __syncwarp();
 }
 
-// Asks for bytes, a multiple of 16 as the address, to be brought into L2.
-__device__ inline void prefetch_bytes(const void* from, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
-}
-
 // This thread arrives on the barrier when all copies that it has started are done.
 __device__ inline void arrive_when_copied(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
