@@ -43,6 +43,8 @@ void check_options(const LLMOptions& options) {
     reject("max_num_seqs", "must be in 1..4096");
   if (options.max_num_batched_tokens < 0 || options.max_num_batched_tokens > int64_t{1} << 20)
     reject("max_num_batched_tokens", "must be in 1..1048576");
+  if (!(options.gpu_memory_utilization > 0 && options.gpu_memory_utilization <= 1))
+    reject("gpu_memory_utilization", "must be in (0, 1]");
   if (options.max_num_queued_reqs < 1) reject("max_num_queued_reqs", "must be at least 1");
   if (options.max_model_len < 0) reject("max_model_len", "must not be negative");
   if (options.kv_cache_memory_bytes < 0) reject("kv_cache_memory_bytes", "must not be negative");
@@ -79,8 +81,8 @@ std::shared_ptr<ExecContext> choose_device(const std::string& name) {
   if (name == "cpu") return nullptr;
   const cuda::DeviceReport found = cuda::find_devices();
   if (!found.reason.empty()) {
-    require(name == "auto", ErrorCode::kUnsupported, "device: {}", found.reason);
-    return nullptr;
+    if (name == "auto") return nullptr;
+    throw Error(ErrorCode::kUnsupported, "device: " + found.reason, "device");
   }
   const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
   return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));

@@ -181,7 +181,8 @@ TEST(Llm, OptionsAreChecked) {
     return "(accepted)";
   };
   EXPECT_EQ(param_of({.dtype = "int4"}), "dtype");
-  EXPECT_EQ(param_of({.device = "cuda"}), "device");
+  EXPECT_EQ(param_of({.device = "tpu"}), "device");
+  EXPECT_EQ(param_of({.gpu_memory_utilization = 1.5}), "gpu_memory_utilization");
   EXPECT_EQ(param_of({.threads = -1}), "threads");
   EXPECT_EQ(param_of({.max_model_len = 1 << 30}), "max_model_len");
   EXPECT_EQ(param_of({.max_model_len = 2048, .kv_cache_memory_bytes = 1 << 20}), "max_model_len");
