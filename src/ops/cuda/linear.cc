@@ -2,12 +2,14 @@
 
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/skinny_gemm.h"
 
 namespace miniinfer::cuda {
 namespace {
 
 void linear_one(ExecContext& context, const LinearArgs& args) {
   if (args.x.dim(0) == 0 || args.weight.dim(0) == 0) return;
+  if (skinny_linear(context, args)) return;
   GemmState& gemm = GemmState::of(context);
   if (gemm.run(context, args)) return;
   // A bias that the library does not add, into float32, where a second rounding cannot happen.
