@@ -74,7 +74,6 @@ BAD_COMMAND_LINES = [
     ["run", "hi", "-tp", "2"],
     ["run", "hi", "--tensor-parallel-size", "2"],
     ["run", "hi", "--gpu-memory-utilization", "1.5"],
-    ["serve"],
     ["serve", "--port", "70000"],
     ["run", "hi", "--dtype", "int8"],
     ["run", "hi", "--device", "tpu"],
