@@ -84,7 +84,6 @@ BAD_COMMAND_LINES = [
     ["run", "hi", "--kv-cache-memory-bytes", "10"],
     ["run", "hi", "--scheduling-policy", "lifo"],
     ["run", "hi", "--load-format", "pickle"],
-    ["run", "hi", "--gpu-memory-utilization", "0.9"],
     ["run", "hi", "--max-tokens", "1000000"],
     ["run", "/no/such/model", "hi"],
     ["run", "./no-such-model"],
