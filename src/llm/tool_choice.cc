@@ -4,16 +4,13 @@
 
 #include <fmt/format.h>
 
+#include "llm/reject.h"
 #include "llm/tool_parser.h"
 
 namespace miniinfer {
 namespace {
 
 constexpr size_t kMaxNameLength = 128;
-
-[[noreturn]] void reject(const char* param, const std::string& reason) {
-  throw Error(ErrorCode::kInvalidArgument, std::string(param) + ": " + reason, param);
-}
 
 // What templates and other programs take for a name.
 bool is_name(const std::string& name) {

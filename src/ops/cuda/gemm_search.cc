@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/statistics.h"
 #include "ops/cuda/gemm_impl.h"
 #include "ops/cuda/kernels.h"
 #include "tensor/cuda/device_state.h"
@@ -26,11 +27,6 @@ int64_t bytes_of(int64_t count, DType dtype) {
 
 int64_t round_up(int64_t bytes) {
   return (bytes + 255) / 256 * 256;
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace
