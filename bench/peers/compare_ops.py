@@ -9,6 +9,7 @@ Without --miniinfer torch is measured alone.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -19,12 +20,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def our_case(binary, threads, case):
-    command = [binary, "bench", "ops", "--filter", case, "--threads", str(threads)]
+    exactly = "^" + re.sub(r"([.*+?()\[\]{}|^$\\])", r"\\\1", case) + "$"
+    command = [binary, "bench", "ops", "--filter", exactly, "--threads", str(threads)]
     done = subprocess.run(command + ["--output-json", "-"], capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    # The filter finds every case that contains the text: log_softmax is found by softmax.
-    (found,) = (r for r in json.loads(done.stdout) if f"{r['op']} {r['case']}" == case)
+    (found,) = json.loads(done.stdout)
     return found
 
 
