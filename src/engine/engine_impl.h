@@ -2,7 +2,6 @@
 
 #include <condition_variable>
 #include <memory>
-#include <optional>
 #include <mutex>
 #include <optional>
 #include <string>

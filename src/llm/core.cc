@@ -46,8 +46,7 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_
   ExecContext context =
       plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
   plan_.device.reset();
-  std::shared_ptr<const Model> model =
-      load_model(config_, weights, plan_.dtype, context.device());
+  std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype, context.device());
   engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
 }

@@ -31,8 +31,8 @@ class Model {
     return 0;
   }
 
-  // On a device: how many angles a token the step's rotary tables hold, when the model cannot compute
-  // them there; 0 without tables. And the tables of a batch, [T, width] each.
+  // On a device: how many angles a token the step's rotary tables hold, when the model cannot
+  // compute them there; 0 without tables. And the tables of a batch, [T, width] each.
   virtual int64_t rotary_table_width() const { return 0; }
   virtual void fill_rotary_tables(const ForwardBatch& /*batch*/, float* /*cos*/,
                                   float* /*sin*/) const {}

@@ -41,8 +41,7 @@ ModelOutline outline_model(const ModelConfig& config, DType dtype, Device device
   std::vector<ParameterInfo> parameters;
   ModelOutline outline;
   outline.model =
-      load_model(config, std::make_shared<NotingStore>(dtype, in_place, parameters), dtype,
-                 device);
+      load_model(config, std::make_shared<NotingStore>(dtype, in_place, parameters), dtype, device);
   outline.parameters = std::move(parameters);
   for (const ParameterInfo& parameter : outline.parameters)
     outline.num_parameters += parameter.shape.num_elements();

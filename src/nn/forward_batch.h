@@ -13,8 +13,8 @@ namespace miniinfer {
 struct DeviceStep {
   ConstTensorView token_ids, positions, slot_mapping;  // [>= T] int32
   ConstTensorView block_tables;                        // [>= B, block_table_stride] int32
-  ConstTensorView logit_rows;              // [R] int32; undefined when every row's are wanted
-  ConstTensorView cos, sin;  // [>= T, Model::rotary_table_width()] float32, if that is not 0
+  ConstTensorView logit_rows;  // [R] int32; undefined when every row's are wanted
+  ConstTensorView cos, sin;    // [>= T, Model::rotary_table_width()] float32, if that is not 0
   std::vector<TensorView> attention_work;  // int32, one for each of the model's attention plans
 };
 

@@ -17,8 +17,8 @@ class ApiKeys {
  public:
   explicit ApiKeys(const std::vector<std::string>& keys);
   bool required() const { return !digests_.empty(); }
-  // Which key the request carries, as `Authorization: Bearer KEY`; nothing when it carries none that
-  // is known.
+  // Which key the request carries, as `Authorization: Bearer KEY`; nothing when it carries none
+  // that is known.
   std::optional<size_t> find(const HttpRequest& request) const;
 
  private:

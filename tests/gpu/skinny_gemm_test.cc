@@ -158,7 +158,8 @@ TEST_F(Skinny, ARowDoesNotDependOnTheOthers) {
     SkinnyProblem one = p;
     one.m = 1;
     const size_t bytes = static_cast<size_t>(p.k) * dtype_size(p.dtype);
-    std::memmove(o.x.view.data<char>(), o.x.view.data<char>() + row * o.x.view.stride(0) * 2, bytes);
+    std::memmove(o.x.view.data<char>(), o.x.view.data<char>() + row * o.x.view.stride(0) * 2,
+                 bytes);
     o.x_device = DeviceCopy(o.x);
     run(one, o);
     o.out_device.fetch();

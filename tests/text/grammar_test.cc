@@ -218,7 +218,8 @@ TEST(Grammar, WhatIsMalformedOrMatchesNothingIsRefused) {
   expect_refused(GrammarKind::kJsonSchema, R"({"type":"integer","minimum":3,"maximum":2})");
   // These ran through the whole stack.
   expect_refused(GrammarKind::kJsonSchema, R"({"enum": [-9223372036854775807, "b"]})");
-  expect_refused(GrammarKind::kJsonSchema, R"({"type":"integer","minimum":-1e300,"maximum":-1e299})");
+  expect_refused(GrammarKind::kJsonSchema,
+                 R"({"type":"integer","minimum":-1e300,"maximum":-1e299})");
   expect_refused(GrammarKind::kLark, R"(start: %json {"enum": [-9223372036854775807]})");
   expect_refused(GrammarKind::kRegex, "(a");
   expect_refused(GrammarKind::kRegex, "a(?=b)");

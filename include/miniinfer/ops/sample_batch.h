@@ -48,10 +48,10 @@ struct SampleBatchArgs {
   TensorView token_ids;  // [N] int32 out: a token, kLogitsNotFinite or kNothingAllowed
 };
 
-// Draws a token for each spec as sample_tokens() does. On CUDA edits, the order of tokens, counts and
-// draws are the CPU's, bit for bit; weights agree to 3e-7 and are summed as the CPU does, a few in
-// float32 and then exactly, so that a token differs only where the draw or the border of top_p or
-// min_p falls within that: one in some millions. A result depends on its row alone, bit for bit.
+// Draws a token for each spec as sample_tokens() does. On CUDA edits, the order of tokens, counts
+// and draws are the CPU's, bit for bit; weights agree to 3e-7 and are summed as the CPU does, a few
+// in float32 and then exactly, so that a token differs only where the draw or the border of top_p
+// or min_p falls within that: one in some millions. A result depends on its row alone, bit for bit.
 // Throws Error invalid_argument (shapes, dtypes), unsupported (on CUDA a vocabulary beyond
 // sample_batch_max_vocab()).
 void sample_batch(ExecContext& context, const SampleBatchArgs& args);
