@@ -70,6 +70,12 @@ def test_expect_continue(server):
         assert b"Paris" in http_read(sock)
 
 
+def test_a_refusal_of_nothing_leaves_the_connection_usable(server):
+    head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+    reply = server.raw(head * 2 + b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert [status_of(b"HTTP/1.1 " + part) for part in reply.split(b"HTTP/1.1 ")[1:]] == [404, 404, 200]
+
+
 def http_read(sock):
     data = b""
     while piece := sock.recv(65536):

@@ -119,13 +119,15 @@ bool ConnectionCore::take_head() {
     return true;
   }
   const int64_t rest = parser_.body_remaining();
-  if (rest >= 0 && rest <= kDiscardable && !parser_.expects_continue() && !refusal.close) {
+  const bool withheld = parser_.expects_continue() && rest != 0;
+  if (rest >= 0 && rest <= kDiscardable && !withheld && !refusal.close) {
     parser_.discard_body();
     refusal_ = std::move(refusal);
     return true;
   }
+  // The next request could not be told from the body.
   request_ = std::move(request);
-  refuse(std::move(refusal), rest != 0);
+  refuse(std::move(refusal), true);
   return false;
 }
 
