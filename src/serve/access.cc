@@ -36,10 +36,14 @@ std::string credentials(const std::string& header) {
   return scheme == "bearer" ? rest : std::string();
 }
 
-// The name in a Host header, without the port.
+// The name in a Host header, without the port; empty when that is no number.
 std::string host_name(std::string_view host) {
-  if (host.starts_with('[')) return lower(host.substr(0, host.find(']') + 1));
-  return lower(host.substr(0, host.find(':')));
+  const size_t end =
+      host.starts_with('[') ? host.find(']') + 1 : std::min(host.find(':'), host.size());
+  const std::string_view port = host.substr(end);
+  const bool is_port = port.empty() || (port[0] == ':' && port.find_first_not_of("0123456789", 1) ==
+                                                              std::string_view::npos);
+  return is_port ? lower(host.substr(0, end)) : std::string();
 }
 
 }  // namespace
@@ -58,7 +62,10 @@ std::optional<size_t> ApiKeys::find(const HttpRequest& request) const {
 }
 
 bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+  // 127.example.com is a name like any other.
+  const bool digits = host.find_first_not_of("0123456789.") == std::string_view::npos;
+  return host == "localhost" || host == "::1" || host == "[::1]" ||
+         (digits && host.starts_with("127."));
 }
 
 HostCheck::HostCheck(const ServeOptions& options)

@@ -142,6 +142,34 @@ TEST_F(Connections, UnsentOutputIsBounded) {
   EXPECT_EQ(handler_.gone, 1);
 }
 
+TEST_F(Connections, APieceAloneMayBeLargerThanWhatMayWait) {
+  connection_.received("GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+  handler_.responders[0]->begin({});
+  EXPECT_NE(output(), "");
+  handler_.responders[0]->write(std::string(3 << 20, 'x'));
+  EXPECT_GT(output().size(), size_t{3} << 20);
+  EXPECT_FALSE(connection_.aborted);
+}
+
+TEST_F(Connections, ALineEndBeforeARequestIsNobodys) {
+  connection_.received(std::string("\r\n") + kGet + "\r");
+  connection_.received(std::string("\n") + kGet);
+  EXPECT_EQ(count(output(), "HTTP/1.1 200"), 2u);
+}
+
+TEST_F(Connections, TheLastReplyIsNotReadForever) {
+  using std::chrono::seconds;
+  connection_.received("GET /now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  deliver();
+  const std::string bytes = connection_.take_output();
+  const auto now = std::chrono::steady_clock::now();
+  connection_.sent(1);
+  EXPECT_TRUE(connection_.check_time(now + seconds(25)));
+  shared_.options.write_timeout = seconds(1000);  // it takes a byte now and then
+  EXPECT_TRUE(connection_.check_time(now + seconds(70)));
+  EXPECT_FALSE(connection_.check_time(now + seconds(80)));
+}
+
 TEST_F(Connections, RequestsOfAClientThatDoesNotReadWait) {
   handler_.answer = std::string(100'000, 'x');
   std::string requests;

@@ -65,6 +65,8 @@ TEST(RequestParser, LimitsAreNamedByTheirStatus) {
       {head("Transfer-Encoding: chunked\r\n") + "66\r\n" + std::string(102, 'x') + "\r\n0\r\n\r\n",
        413},
       {head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400},
+      {head("Content-Length: 5\r\nContent-Length: 5\r\n"), 400},
+      {head("Content-Length: 5, 5\r\n"), 400},
       {head("Transfer-Encoding: chunked\r\n") + "-2\r\n", 400},
       {"POST / HTTP/1.1\r\n\r\n", 400},
       {head("Host: y\r\n"), 400},
@@ -77,6 +79,26 @@ TEST(RequestParser, LimitsAreNamedByTheirStatus) {
       ASSERT_FALSE(bodies.empty()) << bytes.substr(0, 100);
       EXPECT_EQ(bodies.back(), std::to_string(-status)) << bytes.substr(0, 100) << " cut " << cut;
     }
+}
+
+TEST(RequestParser, ATargetThatNamesTheServerGoesBeforeHost) {
+  struct Case {
+    std::string target, host, path, query;
+  };
+  const Case cases[] = {{"http://a.example:80/b?c=d?e", "a.example:80", "/b", "c=d?e"},
+                        {"HTTPS://a.example", "a.example", "/", ""},
+                        {"http://a?b", "a", "/", "b"},
+                        {"/http://a/b", "x", "/http://a/b", ""},
+                        {"*", "x", "*", ""}};
+  for (const Case& item : cases) {
+    RequestParser parser({});
+    size_t used = 0;
+    ASSERT_EQ(parser.feed("GET " + item.target + " HTTP/1.1\r\nHost: x\r\n\r\n", used),
+              Step::kHead);
+    EXPECT_EQ(parser.request().path, item.path);
+    EXPECT_EQ(parser.request().query, item.query);
+    EXPECT_EQ(*parser.request().header("host"), item.host);
+  }
 }
 
 TEST(RequestParser, AChunkHeaderWithoutAnEndDoesNotGrowForever) {

@@ -56,8 +56,14 @@ def test_host_names(start):
     server = start("--allowed-hosts", "models.example.com,other.example")
     for host, status in (("localhost", 200), ("127.0.0.1:1234", 200), ("[::1]:8000", 200), ("models.example.com:443", 200),
                          ("MODELS.example.com", 200), ("other.example", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403),
-                         ("localhost.evil.example:8000", 403), ("", 403), ("[::2]", 403)):
+                         ("localhost.evil.example:8000", 403), ("", 403), ("[::2]", 403),
+                         ("localhost:80@evil.example", 403), ("[::1]evil", 403), ("localhost:", 200)):
         assert server.get("/v1/models", headers={"Host": host}).status == status, host
+
+
+    for target, status in (("http://localhost/v1/models", 200), ("http://evil.example/v1/models", 403)):
+        reply = server.raw(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert reply.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_cross_origin(start):
@@ -108,7 +114,7 @@ def test_one_key_cannot_take_all_places(start):
 
 @pytest.mark.parametrize("flags, words", [
     (["--port", "0"], "port"), (["--port", "70000"], "port"), (["--port", "x"], "port"),
-    (["--host", "0.0.0.0"], "--api-key"), (["--host", "::"], "--api-key"), (["--host", "no.such.host.invalid"], "host"),
+    (["--host", "0.0.0.0"], "--api-key"), (["--host", "::"], "--api-key"), (["--host", "127.0.0.1.example.invalid"], "--api-key"), (["--host", "no.such.host.invalid"], "host"),
     (["--host", "203.0.113.1", "--allow-unauthenticated"], "host"), (["--no-such-flag"], "no-such-flag"),
     (["--max-num-seqs", "4", "--max-num-seqs", "5"], "max-num-seqs"), (["/no/such/model"], "model"),
     (["--model", "a", "b"], "twice"), (["--api-key", ""], "api-key"), (["--api-key-file", "/no/such/file"], "api-key-file"),
@@ -121,6 +127,18 @@ def test_refused_at_start(miniinfer, flags, words):
     done = subprocess.run([miniinfer, "serve", *flags], capture_output=True, text=True, timeout=20)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_a_key_that_is_not_the_certificates(miniinfer, tmp_path):
+    for name, kind in (("a", "rsa:2048"), ("b", "rsa:2048"), ("c", "ed25519")):
+        made = subprocess.run(["openssl", "req", "-x509", "-newkey", kind, "-nodes", "-keyout", tmp_path / f"{name}.key", "-out",
+                               tmp_path / f"{name}.pem", "-days", "2", "-subj", "/CN=x"], capture_output=True)
+        if made.returncode != 0:
+            pytest.skip("no openssl here")
+    for other in ("b", "c"):
+        done = subprocess.run([miniinfer, "serve", "--ssl-certfile", tmp_path / "a.pem", "--ssl-keyfile", tmp_path / f"{other}.key"],
+                              capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2 and done.stderr.startswith("error: --ssl-keyfile: "), done.stderr
 
 
 def test_port_in_use(start, miniinfer):

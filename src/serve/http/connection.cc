@@ -77,7 +77,9 @@ void ConnectionCore::process() {
   processing_ = true;
   while (!closed_ && !congested() && phase_ != Phase::kReply && phase_ != Phase::kClosing) {
     if (phase_ == Phase::kIdle) {
-      if (input_.empty()) break;
+      // Old clients end a body with a line end that its length does not count (RFC 9112, 2.2).
+      if (input_.starts_with("\r\n")) input_.erase(0, 2);
+      if (input_.empty() || input_ == "\r") break;
       phase_ = Phase::kHead;
       phase_since_ = std::chrono::steady_clock::now();
     }
@@ -223,7 +225,8 @@ void ConnectionCore::send_head(HttpReply&& head) {
 
 void ConnectionCore::send_piece(std::string_view piece) {
   if (closed_ || piece.empty()) return;
-  if (output_.size() + in_flight_ + piece.size() > shared_.options.max_unsent_bytes) {
+  const size_t unsent = output_.size() + in_flight_;  // a piece may be larger than the limit alone
+  if (unsent > 0 && unsent + piece.size() > shared_.options.max_unsent_bytes) {
     abort();  // the client does not read as fast as the model writes
     return;
   }
@@ -293,7 +296,8 @@ bool ConnectionCore::check_time(Time now) {
     case Phase::kReply:
       return true;
     case Phase::kClosing:
-      return in_flight_ > 0 || spent <= kLinger;
+      // The last reply may be read no more slowly than one that another request follows.
+      return spent <= (in_flight_ > 0 ? options.idle_timeout : kLinger);
   }
   return true;
 }

@@ -1,5 +1,6 @@
 #include "serve/http/request_parser.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -58,6 +59,25 @@ bool RequestParser::check_early(std::string_view input) {
   return true;
 }
 
+// Clients of proxies name the server in the target; what it says goes before Host (RFC
+// 9112, 3.2.2).
+void RequestParser::split_target() {
+  std::string_view target = request_.target;
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!boost::beast::iequals(target.substr(0, scheme.size()), scheme)) continue;
+    target.remove_prefix(scheme.size());
+    const size_t end = std::min(target.find_first_of("/?"), target.size());
+    for (auto& [name, value] : request_.headers)
+      if (boost::beast::iequals(name, "Host")) value = std::string(target.substr(0, end));
+    target.remove_prefix(end);
+    break;
+  }
+  const size_t question = std::min(target.find('?'), target.size());
+  request_.path = std::string(target.substr(0, question));
+  if (question < target.size()) request_.query = std::string(target.substr(question + 1));
+  if (request_.path.empty()) request_.path = "/";
+}
+
 RequestParser::Step RequestParser::head() {
   impl_->head_done = true;
   const auto& message = impl_->parser.get();
@@ -67,17 +87,19 @@ RequestParser::Step RequestParser::head() {
   request_.target = text(message.target());
   if (request_.target.size() > limits_.target_bytes)
     return fail(414, "the request target is too long");
-  const size_t question = request_.target.find('?');
-  request_.path = request_.target.substr(0, question);
-  if (question != std::string::npos) request_.query = request_.target.substr(question + 1);
-  int hosts = 0, encodings = 0;
+  int hosts = 0, encodings = 0, lengths = 0;
   for (const auto& field : message.base()) {
     if (request_.headers.size() == limits_.header_fields)
       return fail(431, "there are too many header fields");
     request_.headers.emplace_back(text(field.name_string()), text(field.value()));
     hosts += field.name() == http::field::host;
     encodings += field.name() == http::field::transfer_encoding;
+    if (field.name() != http::field::content_length) continue;
+    // Equal ones are allowed to be taken for one; whoever sends two has nothing good in mind.
+    if (++lengths > 1 || field.value().find(',') != boost::beast::string_view::npos)
+      return fail(400, "one Content-Length is enough");
   }
+  split_target();
   if (message.version() != 10 && message.version() != 11)
     return fail(505, "only the versions 1.0 and 1.1 of HTTP are spoken here");
   if (hosts > 1 || (hosts == 0 && !http_1_0_)) return fail(400, "one Host header is needed");

@@ -52,6 +52,7 @@ class RequestParser {
   Step fail(int status, std::string message);
   bool check_early(std::string_view input);
   Step head();
+  void split_target();
 
   HttpParseLimits limits_;
   std::unique_ptr<Impl> impl_;

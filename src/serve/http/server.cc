@@ -1,6 +1,7 @@
 #include "serve/http/server.h"
 
 #include <algorithm>
+#include <array>
 #include <list>
 #include <unordered_map>
 #include <utility>
@@ -53,6 +54,9 @@ std::unique_ptr<asio::ssl::context> make_tls(const HttpOptions& options) {
   tls->use_private_key_file(options.tls_key, asio::ssl::context::pem, error);
   if (error)
     reject("ssl_keyfile", fmt::format("--ssl-keyfile: {}: {}", options.tls_key, error.message()));
+  if (SSL_CTX_check_private_key(tls->native_handle()) != 1)
+    reject("ssl_keyfile", fmt::format("--ssl-keyfile: {} is not the key of {}", options.tls_key,
+                                      options.tls_certificate));
   return tls;
 }
 
@@ -176,6 +180,9 @@ class HttpServer::Impl {
     socket.non_blocking(true, ignored);
     socket.write_some(asio::buffer(text), ignored);
     socket.shutdown(tcp::socket::shutdown_send, ignored);
+    // A socket that closes over unread bytes resets the connection, and the reply with it.
+    std::array<char, 16 * 1024> request;
+    socket.read_some(asio::buffer(request), ignored);
   }
 
   void deliver() {
