@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace miniinfer::cuda {
 namespace {
 
@@ -119,6 +121,7 @@ void assign(int64_t total, int block_size, int slots, DecodePlan& plan) {
     for (size_t i = 0; i < plan.tasks.size(); ++i) plan.starts[i] = static_cast<int32_t>(i);
     return;
   }
+  MI_CHECK(total > 0, "a task sees at least the token that it is for");
   int64_t begin = 0;
   int slot = 0;
   for (size_t i = 0; i < plan.tasks.size(); ++i) {

@@ -39,6 +39,7 @@ __device__ inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, u
   }
 }
 
+// A pair of 16-bit elements, the lower column in the lower half.
 template <typename T>
 __device__ inline uint32_t pack(float low, float high) {
   if constexpr (__is_same(T, __half)) {

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <numbers>
-#include <type_traits>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -144,16 +143,5 @@ struct Softmax {
     return y;
   }
 };
-
-// 16-bit pair, the lower column in the lower half.
-template <typename T>
-__device__ inline uint32_t pack_pair(float low, float high) {
-  uint32_t pair;
-  if constexpr (std::is_same_v<T, __half>)
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  else
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
 
 }  // namespace miniinfer::cuda

@@ -14,6 +14,7 @@
 #include "ops/cuda/attention_work.h"
 #include "ops/cuda/common.cuh"
 #include "ops/cuda/hopper.cuh"
+#include "ops/cuda/mma.cuh"
 #include "ops/cuda/prefill_common.cuh"
 #include "ops/cuda/wgmma.cuh"
 
@@ -244,7 +245,7 @@ struct Consumer {
 
   __device__ void pack_weights() {
 #pragma unroll
-    for (int i = 0; i < kKeys / 4; ++i) weights[i] = pack_pair<T>(s[2 * i], s[2 * i + 1]);
+    for (int i = 0; i < kKeys / 4; ++i) weights[i] = pack<T>(s[2 * i], s[2 * i + 1]);
   }
 
   // A block's slots that hold no token yet may hold anything, and zero times NaN is NaN. Both
@@ -295,7 +296,7 @@ __device__ void Consumer<Tile, T>::write_output(const PrefillTask& task, int row
     const bool exists = token < task.rows;
     T* to = out + (task.row + token) * p.out_stride + (task.head + head) * kDim;
     const auto pair = [&](int j) {
-      return pack_pair<T>(o[4 * j + 2 * half] * inverse, o[4 * j + 2 * half + 1] * inverse);
+      return pack<T>(o[4 * j + 2 * half] * inverse, o[4 * j + 2 * half + 1] * inverse);
     };
 #pragma unroll
     for (int j = 0; j < kDim / 8; j += 4) {

@@ -98,7 +98,7 @@ __device__ void weigh(float (&o)[kDim / 2], const float (&s)[MmaTile<kDim>::keys
   for (int key = 0; key < Tile::keys; key += 16) {
     uint32_t a[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) a[i] = pack_pair<T>(s[key / 2 + 2 * i], s[key / 2 + 2 * i + 1]);
+    for (int i = 0; i < 4; ++i) a[i] = pack<T>(s[key / 2 + 2 * i], s[key / 2 + 2 * i + 1]);
 #pragma unroll
     for (int d = 0; d < kDim; d += 16) {
       uint32_t b[4];
@@ -152,7 +152,7 @@ __device__ void attend(const PrefillDeviceParams& p, const PrefillTask& task, ui
     for (int j = 0; j < kDim / 8; ++j)
       if (8 * j < p.head_dim)
         *reinterpret_cast<uint32_t*>(to + 8 * j) =
-            pack_pair<T>(o[4 * j + 2 * half] / sum, o[4 * j + 2 * half + 1] / sum);
+            pack<T>(o[4 * j + 2 * half] / sum, o[4 * j + 2 * half + 1] / sum);
   }
 }
 
