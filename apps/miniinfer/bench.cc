@@ -10,6 +10,7 @@
 #include "llm/core.h"
 #include "llm/process_memory.h"
 #include "ops/bench/op_bench.h"
+#include "profile.h"
 #include "terminal.h"
 
 namespace miniinfer {
@@ -35,6 +36,7 @@ constexpr const char* kThroughputExamples = R"(Examples:
 struct ModelFlags {
   std::string model, shape, output_json;
   LLMOptions engine;
+  ProfileFlags profile;
 
   void add_to(CLI::App& app) {
     auto* model_option =
@@ -45,6 +47,7 @@ struct ModelFlags {
            "Dimensions of a public model with dummy weights: qwen3-0.6b, llama-3.1-8b, tiny")
         ->excludes(model_option);
     add_output_json(app, output_json);
+    profile.add_to(app);
     add_engine_flags(app, engine);
     // A repeated prompt would be measured out of the cache.
     engine.enable_prefix_caching = false;
@@ -57,7 +60,7 @@ struct ModelFlags {
         shape.empty() ? ModelSource::from_name(model) : ModelSource::from_shape(shape);
     source.min_context = context;
     if (engine.max_model_len == 0) engine.max_model_len = context;
-    return std::make_unique<LlmCore>(source, engine);
+    return std::make_unique<LlmCore>(source, engine, profile.prepare(engine));
   }
 };
 
@@ -107,7 +110,13 @@ int latency(LatencyFlags& flags) {
                                     [&](double share) { line.show(share, "iterations"); });
   line.clear();
   if (!report) return kInterruptedExit;
-  const Json json = report->to_json();
+  int iteration = flags.options.num_iters_warmup + flags.options.num_iters;
+  const auto profile = flags.model.profile.measure(/*warm=*/true, [&] {
+    return run_latency_batch(*core, flags.options, iteration++, interrupted).has_value();
+  });
+  if (interrupted()) return kInterruptedExit;
+  Json json = report->to_json();
+  if (profile) json["profile"] = profile->to_json();
   const auto figure = [&](const char* key) { return json[key].get<double>(); };
   if (flags.model.output_json != "-") {
     print(fmt::format("{}: batch {}, {} tokens in, {} out, {} threads, median of {}\n",
@@ -122,6 +131,7 @@ int latency(LatencyFlags& flags) {
     row("latency", fmt::format("{:.2f} ms", figure("latency_ms")));
     row("output", fmt::format("{:.1f} tok/s", figure("output_tokens_per_s")));
     print_machine(*core);
+    if (profile) print_profile(*profile);
     flush();
   }
   write_json(json, *core, flags.model.output_json);
@@ -145,7 +155,14 @@ int throughput(ThroughputFlags& flags) {
       [&](double share, double rate) { line.show(share, fmt::format("{:.1f} tokens/s", rate)); });
   line.clear();
   if (!report) return kInterruptedExit;
-  const Json json = report->to_json();
+  const auto profile = flags.model.profile.measure(/*warm=*/false, [&] {
+    return run_traced(core->engine(), make_workload(flags.options, core->config().vocab_size),
+                      interrupted, [](const TraceProgress&) {})
+        .has_value();
+  });
+  if (interrupted()) return kInterruptedExit;
+  Json json = report->to_json();
+  if (profile) json["profile"] = profile->to_json();
   const auto figure = [&](const char* key) { return json[key].get<double>(); };
   if (flags.model.output_json != "-") {
     print(fmt::format("{}: {} requests, {} tokens in, {} out, temperature {}, {} threads\n",
@@ -160,6 +177,7 @@ int throughput(ThroughputFlags& flags) {
     row("between tokens", fmt::format("{:.2f} ms", figure("inter_token_ms")));
     row("preemptions", fmt::format("{}", report->preemptions));
     print_machine(*core);
+    if (profile) print_profile(*profile);
     flush();
   }
   write_json(json, *core, flags.model.output_json);

@@ -9,6 +9,7 @@
 
 namespace miniinfer {
 
+class Profiler;
 class ThreadPool;
 namespace cuda {
 class DeviceState;
@@ -92,6 +93,9 @@ class ExecContext {
   // A context of one thread, for the i-th of the parts, at most num_threads(), that a layer is cut
   // into when each thread calls the operators itself. Its workspace holds a megabyte.
   ExecContext& part(int i) { return parts_[static_cast<size_t>(i)]; }
+  // Who watches the operators; null: nobody. The profiler outlives the context; parts have none.
+  Profiler* profiler() const { return profiler_; }
+  void set_profiler(Profiler* profiler) { profiler_ = profiler; }
 
  private:
   ExecContext(Device device, int num_threads);
@@ -100,6 +104,7 @@ class ExecContext {
   std::unique_ptr<cuda::DeviceState> cuda_;
   std::unique_ptr<Workspace> workspace_;
   std::vector<ExecContext> parts_;  // none in a context of one thread
+  Profiler* profiler_ = nullptr;
 };
 
 // Copies a contiguous tensor to one of the same shape and dtype, from and to any device, in order

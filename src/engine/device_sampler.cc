@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "tensor/profiler.h"
+
 namespace miniinfer {
 namespace {
 
@@ -101,6 +103,8 @@ void DeviceSampler::draw(const ConstTensorView& logits, std::span<const Sampling
                           .greedy = greedy,
                           .token_ids = drawn});
   copy(context_, {result_.data<int32_t>(), {count}, DType::kInt32}, drawn);
+  if (context_.profiler() != nullptr) context_.profiler()->mark_step_end();
+  const HostPhase phase(context_.profiler(), "wait");
   context_.synchronize();
   std::copy_n(result_.data<int32_t>(), count, token_ids.begin());
 }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "miniinfer/ops/attention.h"
 #include "tensor/cuda/device_state.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 namespace {
@@ -135,12 +136,17 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache) {
   const bool decodes = graphs_ && tokens == batch.num_sequences() && tokens == wanted;
   const int64_t rows = decodes ? decode_bucket(tokens) : tokens;
   if (decodes) batch.max_sequences = static_cast<int>(rows);
-  const int plans = model_.plan(context_, batch, cache);
-  const DeviceStep step = pack(batch, rows, plans, cache);
+  Profiler* const profiler = context_.profiler();
+  if (profiler != nullptr) profiler->begin_step(context_, tokens, batch.num_sequences());
+  const DeviceStep step = [&] {
+    const HostPhase phase(profiler, "upload");
+    return pack(batch, rows, model_.plan(context_, batch, cache), cache);
+  }();
   batch.device = &step;
   const TensorView logits = logits_.view().rows(0, decodes ? rows : wanted);
   const auto forward = [&] { model_.forward(context_, batch, cache, logits); };
-  if (!decodes) {
+  const HostPhase phase(profiler, "launch");
+  if (!decodes || (profiler != nullptr && profiler->by_operator())) {
     forward();
   } else {
     const auto [entry, is_new] = captured_.try_emplace({rows, batch.block_table_stride});
@@ -150,8 +156,10 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache) {
     } else {
       if (!entry->second) entry->second = std::make_unique<cuda::Graph>(stream, forward);
       entry->second->launch(stream);
+      if (profiler != nullptr) profiler->note_graph();
     }
   }
+  if (profiler != nullptr) profiler->step_queued();
   return logits.rows(0, wanted);
 }
 

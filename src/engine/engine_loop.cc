@@ -5,6 +5,7 @@
 #include "engine/engine_impl.h"
 #include "engine/sampling_state.h"
 #include "tensor/cuda/device_state.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 namespace {
@@ -47,6 +48,8 @@ bool Engine::Impl::take_inbox() {
   {
     std::unique_lock lock(mutex_);
     const auto called = [&] { return stopping_ || !inbox_.empty() || !cancels_.empty(); };
+    if (context_.profiler() != nullptr && (scheduler_.idle() || starved_))
+      context_.profiler()->idle();
     if (scheduler_.idle()) {
       wake_.wait_for(lock, kIdleHeartbeat, called);
     } else if (starved_) {
@@ -96,10 +99,15 @@ void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancel
 }
 
 void Engine::Impl::step() {
+  Profiler* const profiler = context_.profiler();
+  const HostPhase turn(profiler, "step");
   StepPlan* plan = nullptr;
   try {
-    poll_masks();
-    plan = &scheduler_.plan(Clock::now());
+    {
+      const HostPhase phase(profiler, "plan");
+      poll_masks();
+      plan = &scheduler_.plan(Clock::now());
+    }
     for (Sequence* sequence : plan->expired)
       emit_end(*sequence, FinishReason::kError,
                Error(ErrorCode::kDeadlineExceeded, "the request's time ran out"));
@@ -113,6 +121,7 @@ void Engine::Impl::step() {
     const std::optional<TensorView> logits = run_model(*plan);
     if (!logits) return;
     finish_step(*plan, *logits);
+    const HostPhase phase(profiler, "emit");
     emit_step(*plan);
   } catch (const Error& error) {
     fail_step(error);
@@ -153,7 +162,14 @@ std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan) {
 
 void Engine::Impl::finish_step(StepPlan& plan, const TensorView& logits) {
   const std::span<StepResult> results(results_.data(), plan.items.size());
-  sampler_.sample(host_ ? *host_ : context_, plan, logits, results);
+  Profiler* const profiler = context_.profiler();
+  {
+    const HostPhase phase(profiler, "sample");
+    profile_part(context_, "sampling");
+    sampler_.sample(host_ ? *host_ : context_, plan, logits, results);
+    if (profiler != nullptr && !host_) profiler->mark_step_end();
+  }
+  const HostPhase phase(profiler, "commit");
   scheduler_.commit(plan, results);
   count_step(plan.num_tokens);
   if (!scheduler_.counters_agree()) ++counters_.invariant_failures;

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "miniinfer/ops/sampling.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 namespace {
@@ -105,10 +106,18 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
 }
 
 TensorView ModelRunner::run(const StepPlan& plan) {
-  const ForwardBatch batch = layout(plan);
+  Profiler* const profiler = context_.profiler();
+  const ForwardBatch batch = [&] {
+    const HostPhase phase(profiler, "layout");
+    return layout(plan);
+  }();
   if (device_) return device_->run(batch, cache_);
+  const HostPhase phase(profiler, "run");
+  if (profiler != nullptr)
+    profiler->begin_step(context_, batch.num_tokens(), batch.num_sequences());
   const TensorView logits = logits_.view().rows(0, plan.num_rows);
   model_->forward(context_, batch, cache_, logits);
+  if (profiler != nullptr) profiler->step_queued();
   return logits;
 }
 

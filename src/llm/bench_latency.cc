@@ -38,21 +38,26 @@ double median_of(const std::vector<LatencyIteration>& iterations, double Latency
 
 }  // namespace
 
+std::optional<std::vector<RequestTrace>> run_latency_batch(LlmCore& core,
+                                                           const LatencyOptions& options, int index,
+                                                           const std::function<bool()>& cancelled) {
+  std::vector<EngineRequest> requests;
+  for (int j = 0; j < options.batch_size; ++j)
+    requests.push_back(random_request(
+        options.seed + static_cast<uint64_t>(index) * static_cast<uint64_t>(options.batch_size) +
+            static_cast<uint64_t>(j),
+        core.config().vocab_size, options.input_len, options.output_len, 0));
+  return run_traced(core.engine(), std::move(requests), cancelled, [](const TraceProgress&) {});
+}
+
 std::optional<LatencyReport> bench_latency(LlmCore& core, const LatencyOptions& options,
                                            const std::function<bool()>& cancelled,
                                            const std::function<void(double)>& progress) {
   LatencyReport report{.options = options};
   const int total = options.num_iters_warmup + options.num_iters;
   for (int i = 0; i < total; ++i) {
-    std::vector<EngineRequest> requests;
-    for (int j = 0; j < options.batch_size; ++j)
-      requests.push_back(random_request(
-          options.seed + static_cast<uint64_t>(i) * static_cast<uint64_t>(options.batch_size) +
-              static_cast<uint64_t>(j),
-          core.config().vocab_size, options.input_len, options.output_len, 0));
-    const double share = static_cast<double>(i) / total;
-    const auto traces = run_traced(core.engine(), std::move(requests), cancelled,
-                                   [&](const TraceProgress&) { progress(share); });
+    progress(static_cast<double>(i) / total);
+    const auto traces = run_latency_batch(core, options, i, cancelled);
     if (!traces || cancelled()) return std::nullopt;
     if (i >= options.num_iters_warmup) report.iterations.push_back(measure(*traces));
     progress(static_cast<double>(i + 1) / total);

@@ -31,6 +31,11 @@ struct LatencyReport {
   Json to_json() const;
 };
 
+// The batch of iteration `index` through the engine; nothing when cancelled.
+std::optional<std::vector<RequestTrace>> run_latency_batch(LlmCore& core,
+                                                           const LatencyOptions& options, int index,
+                                                           const std::function<bool()>& cancelled);
+
 // Nothing when cancelled. `progress` takes the share done.
 std::optional<LatencyReport> bench_latency(LlmCore& core, const LatencyOptions& options,
                                            const std::function<bool()>& cancelled,

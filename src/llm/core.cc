@@ -29,7 +29,8 @@ const char* prompt_field(const Prompt& prompt) {
 
 }  // namespace
 
-LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_(source) {
+LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options, Profiler* profiler)
+    : source_(source) {
   require_supported_cpu();
   const Clock::time_point start = Clock::now();
   // A vocabulary of 150,000 tokens takes longer to read than 1 GB of weights to map. Nothing waits
@@ -46,6 +47,7 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options) : source_
   ExecContext context =
       plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
   plan_.device.reset();
+  context.set_profiler(profiler);
   std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype, context.device());
   engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();

@@ -19,8 +19,8 @@ namespace miniinfer {
 // What the facade is made of: a checkpoint's text side joined to an engine. Usable from any thread.
 class LlmCore {
  public:
-  // Plans memory, then loads. Throws Error.
-  LlmCore(const ModelSource& source, const LLMOptions& options);
+  // Plans memory, then loads. `profiler`, if any, watches the engine and outlives it. Throws Error.
+  LlmCore(const ModelSource& source, const LLMOptions& options, Profiler* profiler = nullptr);
 
   // A request ready for the engine.
   struct Prepared {

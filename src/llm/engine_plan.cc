@@ -76,7 +76,16 @@ int64_t cache_blocks(const LLMOptions& options, const MemoryPlan& memory,
   return std::clamp<int64_t>(std::max(one, many), 1, std::max<int64_t>(affordable / 2, 1));
 }
 
-// The GPU to run on; none for the CPU. "auto" takes a GPU where there is one.
+size_t available_bytes(const ExecContext* device, double utilization) {
+  if (device == nullptr) return available_memory_bytes();
+  const cuda::MemoryInfo memory = cuda::memory_info(device->device().index);
+  const auto share = static_cast<size_t>(static_cast<double>(memory.total) * utilization);
+  const size_t taken = memory.total - memory.free;
+  return share > taken + kCudaOverhead ? share - taken - kCudaOverhead : 0;
+}
+
+}  // namespace
+
 std::shared_ptr<ExecContext> choose_device(const std::string& name) {
   if (name == "cpu") return nullptr;
   const cuda::DeviceReport found = cuda::find_devices();
@@ -87,16 +96,6 @@ std::shared_ptr<ExecContext> choose_device(const std::string& name) {
   const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
   return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));
 }
-
-size_t available_bytes(const ExecContext* device, double utilization) {
-  if (device == nullptr) return available_memory_bytes();
-  const cuda::MemoryInfo memory = cuda::memory_info(device->device().index);
-  const auto share = static_cast<size_t>(static_cast<double>(memory.total) * utilization);
-  const size_t taken = memory.total - memory.free;
-  return share > taken + kCudaOverhead ? share - taken - kCudaOverhead : 0;
-}
-
-}  // namespace
 
 EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights) {

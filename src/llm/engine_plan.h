@@ -28,6 +28,10 @@ struct EnginePlan {
 EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights);
 
+// The GPU that --device leads to; null for the CPU. "auto" takes a GPU where there is one. Throws
+// Error unsupported (param "device") when "cuda" has none.
+std::shared_ptr<ExecContext> choose_device(const std::string& name);
+
 // The plan in bytes and tokens, for people and tests.
 Json plan_to_json(const EnginePlan& plan);
 

@@ -12,6 +12,7 @@
 #include "nn/attention.h"
 #include "nn/mlp.h"
 #include "nn/scratch.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 
@@ -135,12 +136,15 @@ class LlamaModel : public Model {
     TensorView hidden = scratch(context, {tokens, config_.hidden_size}, dtype_);
     TensorView attended = scratch(
         context, {tokens, int64_t{config_.num_heads} * attention_.padded_head_dim()}, dtype_);
+    profile_part(context, "embedding");
     embedding(context, {.ids = view_of(batch.token_ids), .table = embeddings_, .out = residual});
 
     const AttentionStep step = plan_step(context, batch, cache);
     for (int i = 0; i < config_.num_layers; ++i) {
       const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
+      profile_part(context, "norm", i);
       layer.input_norm.forward(context, residual, hidden);
+      profile_part(context, "attention", i);
       layer.attention.attend(context, hidden, step,
                              cache.plan(plan_of_layer_[static_cast<size_t>(i)]), cache.layer(i),
                              attended);
@@ -153,9 +157,12 @@ class LlamaModel : public Model {
         hidden = hidden.rows(0, residual.dim(0));
       }
       layer.attention.project(context, attended, residual);
+      profile_part(context, "norm", i);
       layer.mlp_norm.forward(context, residual, hidden);
+      profile_part(context, "mlp", i);
       layer.mlp.forward(context, hidden, residual);
     }
+    profile_part(context, "head");
     final_norm_.forward(context, residual, hidden);
     lm_head_.forward(context, hidden, logits);
     weights_.require_intact();
@@ -194,6 +201,7 @@ class LlamaModel : public Model {
   // so each thread runs whole chains of operators on its share of the heads and columns.
   int parts_of_step(const ExecContext& context, const ForwardBatch& batch) const {
     constexpr int64_t kMaxTokens = 4, kMaxLayerElements = 2 << 20;
+    if (context.profiler() != nullptr && context.profiler()->by_operator()) return 1;
     const int64_t heads = 2 * (config_.num_heads + config_.num_kv_heads);
     const int64_t elements = config_.hidden_size *
                              (heads * attention_.padded_head_dim() + 3 * config_.intermediate_size);

@@ -16,6 +16,7 @@
 #include "models/unused_weights.h"
 #include "nn/linear.h"
 #include "nn/scratch.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 namespace {
@@ -95,10 +96,13 @@ class CudaLlama : public Model {
     TensorView residual = scratch(context, {tokens, config_.hidden_size}, DType::kFloat32);
     TensorView hidden = scratch(context, {tokens, config_.hidden_size}, dtype_);
     TensorView attended = scratch(context, {tokens, q_size()}, dtype_);
+    profile_part(context, "embedding");
     embedding(context, {.ids = step.token_ids, .table = embeddings_, .out = residual});
     for (int i = 0; i < config_.num_layers; ++i) {
       const DeviceLayer& layer = layers_[static_cast<size_t>(i)];
+      profile_part(context, "norm", i);
       norm(context, residual, layer.input_norm, hidden);
+      profile_part(context, "attention", i);
       attend(context, layer, batch, hidden, cache, i, attended);
       if (i + 1 == config_.num_layers) {
         // Nobody looks at the other rows any more.
@@ -110,9 +114,12 @@ class CudaLlama : public Model {
         hidden = hidden.rows(0, residual.dim(0));
       }
       layer.output.forward(context, attended, residual, /*accumulate=*/true);
+      profile_part(context, "norm", i);
       norm(context, residual, layer.mlp_norm, hidden);
+      profile_part(context, "mlp", i);
       feed_forward(context, layer, hidden, residual);
     }
+    profile_part(context, "head");
     norm(context, residual, final_norm_, hidden);
     lm_head_.forward(context, hidden, logits);
   }

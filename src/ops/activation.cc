@@ -2,6 +2,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -24,6 +25,8 @@ void activation(ExecContext& context, const ActivationArgs& args) {
       fail(ErrorCode::kInvalidArgument, "activation: kind {} is unknown",
            static_cast<int>(args.kind));
   }
+  const OpScope scope(context, kOp,
+                      [&] { return rowwise_cost({&args.x, &args.other, &args.out}); });
   if (runs_on_cuda(kOp, context, {&args.x, &args.other, &args.out}))
     return cuda::activation(context, args);
   cpu::activation(context, args);

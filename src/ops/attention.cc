@@ -4,6 +4,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/attention.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -149,6 +150,8 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
     if (slots[t] >= num_slots)
       fail(ErrorCode::kInvalidArgument, "kv_write: slot_mapping[{}] is {}, the cache has {} slots",
            t, slots[t], num_slots);
+  const OpScope scope(context, kOp,
+                      [&] { return rowwise_cost({&args.k, &args.k, &args.v, &args.v}); });
   cpu::kv_write(context, args);
 }
 
@@ -181,6 +184,7 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   if (args.sliding_window < 0)
     fail(ErrorCode::kInvalidArgument, "attention: sliding_window is {}", args.sliding_window);
   if (args.plan == nullptr) fail(ErrorCode::kInvalidArgument, "attention: plan is missing");
+  const OpScope scope(context, kOp, [&] { return attention_cost(args); });
   if (on_cuda) {
     validate_for_cuda(args);
     return cuda::attention(context, args);

@@ -2,6 +2,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -17,6 +18,9 @@ void embedding(ExecContext& context, const EmbeddingArgs& args) {
   require_unit_stride(kOp, "ids", args.ids);
   require_unit_stride(kOp, "table", args.table);
   require_unit_stride(kOp, "out", args.out);
+  const OpScope scope(context, kOp, [&] {
+    return gather_cost(args.table, args.ids.dim(0), {&args.ids, &args.out});
+  });
   if (runs_on_cuda(kOp, context, {&args.ids, &args.table, &args.out}))
     return cuda::embedding(context, args);
   const int32_t* ids = args.ids.data<int32_t>();

@@ -2,6 +2,7 @@
 
 #include "ops/cpu/linear.h"
 #include "ops/cuda/kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -55,6 +56,7 @@ void linear(ExecContext& context, std::span<const LinearArgs> group) {
                 args.x.dtype() == group[0].x.dtype(),
             ErrorCode::kInvalidArgument, "linear: a group of projections has more than one x");
   }
+  const OpScope scope(context, "linear", [&] { return linear_cost(group); });
   for (const LinearArgs& args : group)
     if (runs_on_cuda("linear", context, {&args.x, &args.weight, &args.bias, &args.out}))
       return cuda::linear(context, group);

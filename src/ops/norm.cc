@@ -4,6 +4,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -31,6 +32,9 @@ void validate(const char* op, const Args& args) {
 void rms_norm(ExecContext& context, const RmsNormArgs& args) {
   validate("rms_norm", args);
   require_shape("rms_norm", "weight", args.weight, {args.x.dim(-1)});
+  const OpScope scope(context, "rms_norm", [&] {
+    return rowwise_cost({&args.x, &args.weight, &args.residual, &args.out});
+  });
   if (runs_on_cuda("rms_norm", context, {&args.x, &args.weight, &args.residual, &args.out}))
     return cuda::rms_norm(context, args);
   cpu::rms_norm(context, args);
@@ -43,6 +47,9 @@ void layer_norm(ExecContext& context, const LayerNormArgs& args) {
     require_float("layer_norm", "bias", args.bias);
     require_unit_stride("layer_norm", "bias", args.bias);
   }
+  const OpScope scope(context, "layer_norm", [&] {
+    return rowwise_cost({&args.x, &args.weight, &args.bias, &args.residual, &args.out});
+  });
   if (runs_on_cuda("layer_norm", context,
                    {&args.x, &args.weight, &args.bias, &args.residual, &args.out}))
     return cuda::layer_norm(context, args);

@@ -4,6 +4,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -89,6 +90,9 @@ void qkv_to_cache(ExecContext& context, const QkvToCacheArgs& args) {
   require_ids("slot_mapping", args.slot_mapping, tokens);
   validate_norms(args);
   validate_rotation(args, tokens);
+  // What goes into the cache is as large as the keys and values in qkv; norms and angles are small.
+  // As much goes out, into q and the cache, as comes in; norms and angles are small beside it.
+  const OpScope scope(context, kOp, [&] { return rowwise_cost({&args.qkv, &args.qkv}); });
   if (runs_on_cuda(
           kOp, context,
           {&args.qkv, &args.q_norm, &args.k_norm, &args.positions, &args.inv_freq, &args.cos,

@@ -1,6 +1,7 @@
 #include "miniinfer/ops/rope.h"
 
 #include "ops/cpu/kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -25,6 +26,7 @@ void rope_table(ExecContext& context, const RopeTableArgs& args) {
     require_dtype(kOp, name, view, DType::kFloat32);
     require_unit_stride(kOp, name, view);
   }
+  const OpScope scope(context, kOp, [&] { return rowwise_cost({&args.cos, &args.sin}); });
   cpu::rope_table(context, args);
 }
 
@@ -44,6 +46,7 @@ void rope(ExecContext& context, const RopeArgs& args) {
     fail(ErrorCode::kInvalidArgument,
          "rope: cos is {}, which rotates more than the {} dimensions of a head of x",
          args.cos.to_string(), args.x.dim(2));
+  const OpScope scope(context, kOp, [&] { return rowwise_cost({&args.x, &args.x}); });
   cpu::rope(context, args);
 }
 

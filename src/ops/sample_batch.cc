@@ -2,6 +2,7 @@
 
 #include "ops/cpu/sampling.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -42,6 +43,8 @@ void sample_batch(ExecContext& context, const SampleBatchArgs& args) {
     fail(ErrorCode::kInvalidArgument, "{}: specs are not contiguous and 8-byte aligned", kOp);
   if (args.lists.defined()) require_words(kOp, "lists", args.lists, -1);
   if (args.pending.defined()) require_words(kOp, "pending", args.pending, -1);
+  const OpScope scope(context, kOp,
+                      [&] { return sampling_cost(args.token_ids.dim(0), args.logits.dim(1)); });
   if (runs_on_cuda(kOp, context,
                    {&args.logits, &args.specs, &args.lists, &args.pending, &args.token_ids})) {
     if (!args.greedy) require_vocab(kOp, context, args.logits.dim(1));
@@ -75,6 +78,7 @@ void score_batch(ExecContext& context, const ScoreBatchArgs& args) {
     if (!args.top_ids.is_contiguous() || !args.top_logprobs.is_contiguous())
       fail(ErrorCode::kInvalidArgument, "{}: top_ids and top_logprobs must be contiguous", kOp);
   }
+  const OpScope scope(context, kOp, [&] { return sampling_cost(count, args.logits.dim(1)); });
   if (runs_on_cuda(kOp, context,
                    {&args.logits, &args.rows, &args.token_ids, &args.logprobs, &args.top_ids,
                     &args.top_logprobs})) {

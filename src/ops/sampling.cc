@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/cpu/sampling.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -45,6 +46,9 @@ void sample_tokens(ExecContext& context, const SampleTokensArgs& args) {
   for (const SamplingRow& row : args.rows) validate(row, args.logits.dim(0), args.logits.dim(1));
   require(context.device().type == DeviceType::kCpu, ErrorCode::kUnsupported,
           "sample_tokens: no kernel for this device");
+  const OpScope scope(context, "sample_tokens", [&] {
+    return sampling_cost(static_cast<int64_t>(args.rows.size()), args.logits.dim(1));
+  });
   cpu::sample_tokens(context, args);
 }
 
@@ -63,6 +67,9 @@ void token_logprobs(ExecContext& context, const TokenLogprobsArgs& args) {
             row.row, row.token_id);
   require(context.device().type == DeviceType::kCpu, ErrorCode::kUnsupported,
           "token_logprobs: no kernel for this device");
+  const OpScope scope(context, "token_logprobs", [&] {
+    return sampling_cost(static_cast<int64_t>(args.rows.size()), args.logits.dim(1));
+  });
   cpu::token_logprobs(context, args);
 }
 

@@ -4,6 +4,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -13,6 +14,7 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
   require_rowwise(kOp, args.x, args.out);
   if (!std::isfinite(args.scale))
     fail(ErrorCode::kInvalidArgument, "softmax: scale is {}", args.scale);
+  const OpScope scope(context, kOp, [&] { return rowwise_cost({&args.x, &args.out}); });
   if (runs_on_cuda(kOp, context, {&args.x, &args.out})) return cuda::softmax(context, args);
   cpu::softmax(context, args);
 }

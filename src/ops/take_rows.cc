@@ -2,6 +2,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -16,6 +17,8 @@ void take_rows(ExecContext& context, const TakeRowsArgs& args) {
   require_unit_stride(kOp, "x", args.x);
   require_unit_stride(kOp, "rows", args.rows);
   require_unit_stride(kOp, "out", args.out);
+  const OpScope scope(
+      context, kOp, [&] { return gather_cost(args.x, args.rows.dim(0), {&args.rows, &args.out}); });
   if (runs_on_cuda(kOp, context, {&args.x, &args.rows, &args.out}))
     return cuda::take_rows(context, args);
   const int32_t* rows = args.rows.data<int32_t>();

@@ -2,6 +2,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/op_cost.h"
 #include "ops/validate.h"
 
 namespace miniinfer {
@@ -18,6 +19,7 @@ void transpose(ExecContext& context, const TransposeArgs& args) {
   require_dtype(kOp, "out", args.out, args.x.dtype());
   require_unit_stride(kOp, "x", args.x);
   require_unit_stride(kOp, "out", args.out);
+  const OpScope scope(context, kOp, [&] { return rowwise_cost({&args.x, &args.out}); });
   if (runs_on_cuda(kOp, context, {&args.x, &args.out})) return cuda::transpose(context, args);
   cpu::transpose(context, args);
 }
