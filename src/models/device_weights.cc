@@ -30,9 +30,16 @@ ConstTensorView DeviceWeights::stack(std::span<const ConstTensorView> parts) {
 
 void DeviceWeights::upload() {
   std::vector<cuda::HostCopy> copies;
-  for (const Note& note : notes_)
-    copies.push_back({note.to, note.from.raw(), note.from.num_bytes()});
+  std::vector<cuda::PatternFill> fills;
+  for (const Note& note : notes_) {
+    const size_t bytes = note.from.num_bytes();
+    if (const auto pattern = loader_.pattern_of(note.from))
+      fills.push_back({note.to, bytes, pattern->period, pattern->phase});
+    else
+      copies.push_back({note.to, note.from.raw(), bytes});
+  }
   if (!copies.empty()) cuda::upload(device_.index, copies);
+  if (!fills.empty()) cuda::fill_patterns(device_.index, fills);
   notes_.clear();
   loader_.require_intact();
 }

@@ -29,13 +29,15 @@ void convert(const ConstTensorView& from, TensorView to) {
 
 }  // namespace
 
-WeightLoader::WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype)
-    : store_(std::move(store)), activation_dtype_(activation_dtype) {}
+WeightLoader::WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype,
+                           Contents contents)
+    : store_(std::move(store)), activation_dtype_(activation_dtype), contents_(contents) {}
 WeightLoader::~WeightLoader() = default;
 WeightLoader::WeightLoader(WeightLoader&&) noexcept = default;
 
 ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
-  const ConstTensorView view = store_->get(name, shape);
+  const ConstTensorView view =
+      contents_ == Contents::kNow ? store_->get(name, shape) : store_->get_unfilled(name, shape);
   const DType dtype = view.dtype();
   require(dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16,
           ErrorCode::kUnsupported,
@@ -49,6 +51,7 @@ ConstTensorView WeightLoader::matrix(const std::string& name, int64_t rows, int6
   const ConstTensorView stored = get(name, {rows, columns});
   if (!needs_conversion(stored.dtype(), activation_dtype_) || !store_->readable()) return stored;
   converted_.push_back(std::make_unique<Tensor>(stored.shape(), activation_dtype_));
+  store_->fill(stored);
   convert(stored, *converted_.back());
   store_->release(stored);
   return converted_.back()->view();
@@ -66,6 +69,7 @@ ConstTensorView WeightLoader::pad(const ConstTensorView& weight, const Shape& sh
                                   int64_t from, int64_t to) {
   if (!store_->readable()) return {weight.raw(), shape, weight.dtype()};
   MI_CHECK(shape.num_elements() / to == weight.num_elements() / from);
+  store_->fill(weight);
   converted_.push_back(std::make_unique<Tensor>(shape, weight.dtype()));
   const size_t inner = weight.num_bytes() / static_cast<size_t>(outer * from);
   const size_t row = inner * static_cast<size_t>(from),

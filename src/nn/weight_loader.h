@@ -14,7 +14,10 @@ namespace miniinfer {
 // used in place; with 16-bit activations a matrix in another dtype is converted once, here.
 class WeightLoader {
  public:
-  WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype);
+  // Whether tensors must be there to be read, or are copied by upload(), which knows what is not.
+  enum class Contents : uint8_t { kNow, kUnfilled };
+  WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype,
+               Contents contents = Contents::kNow);
   ~WeightLoader();
   WeightLoader(WeightLoader&&) noexcept;
 
@@ -30,6 +33,9 @@ class WeightLoader {
   ConstTensorView pad(const ConstTensorView& weight, const Shape& shape, int64_t outer,
                       int64_t from, int64_t to);
 
+  std::optional<WeightStore::Pattern> pattern_of(const ConstTensorView& tensor) const {
+    return store_->pattern_of(tensor);
+  }
   // False over a store of names and shapes only.
   bool readable() const { return store_->readable(); }
   // Frees the copies that matrix() and pad() made, once their contents have gone elsewhere.
@@ -51,6 +57,7 @@ class WeightLoader {
 
   std::shared_ptr<const WeightStore> store_;
   DType activation_dtype_;
+  Contents contents_;
   std::unordered_set<std::string> used_;
   std::vector<std::unique_ptr<Tensor>> converted_;
 };

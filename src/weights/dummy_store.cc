@@ -88,6 +88,13 @@ class DummyStore : public WeightStore {
   }
 
   ConstTensorView get(std::string_view name, const Shape& shape) const override {
+    const ConstTensorView view = get_unfilled(name, shape);
+    fill(view);
+    return view;
+  }
+
+  // Filling 16 GB of host memory to copy it to a device from there took most of a second.
+  ConstTensorView get_unfilled(std::string_view name, const Shape& shape) const override {
     const std::lock_guard lock(mutex_);
     if (const auto it = tensors_.find(name); it != tensors_.end()) {
       require(it->second.shape() == shape, ErrorCode::kDataCorrupt,
@@ -105,11 +112,27 @@ class DummyStore : public WeightStore {
     if (shape.rank() == 1 && name.ends_with("norm.weight")) {
       fill_ones(data, shape.num_elements());
     } else {
-      fill_random(data, bytes,
-                  hash_name(name, seed_) % static_cast<uint64_t>(kPeriod) * dtype_size(dtype_));
+      unfilled_[data] =
+          hash_name(name, seed_) % static_cast<uint64_t>(kPeriod) * dtype_size(dtype_);
     }
     num_bytes_ += bytes;
     return tensors_.emplace(name, ConstTensorView(data, shape, dtype_)).first->second;
+  }
+
+  std::optional<Pattern> pattern_of(const ConstTensorView& tensor) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = unfilled_.find(tensor.raw());
+    if (it == unfilled_.end()) return {};
+    return Pattern{period_, it->second};
+  }
+
+  void fill(const ConstTensorView& tensor) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = unfilled_.find(tensor.raw());
+    if (it == unfilled_.end()) return;
+    fill_random(static_cast<uint8_t*>(const_cast<void*>(tensor.raw())), tensor.num_bytes(),
+                it->second);
+    unfilled_.erase(it);
   }
 
   std::vector<std::string> names() const override {
@@ -171,6 +194,8 @@ class DummyStore : public WeightStore {
   mutable std::mutex mutex_;
   mutable Arena arena_;
   mutable std::map<std::string, ConstTensorView, std::less<>> tensors_;
+  mutable std::map<const void*, size_t>
+      unfilled_;  // by their memory; where in the period they begin
   mutable size_t num_bytes_ = 0;
 };
 

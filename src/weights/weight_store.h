@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +43,20 @@ class WeightStore {
   virtual bool contains(std::string_view name) const = 0;
   // Throws Error data_corrupt when the tensor is missing or has another shape.
   virtual ConstTensorView get(std::string_view name, const Shape& shape) const = 0;
+  // The same, for who copies it to a device or asks for fill() before reading it: its bytes may not
+  // have been written yet.
+  virtual ConstTensorView get_unfilled(std::string_view name, const Shape& shape) const {
+    return get(name, shape);
+  }
+  // What a tensor that was not filled holds: the period again and again, from byte `phase` of it
+  // on.
+  struct Pattern {
+    std::span<const uint8_t> period;
+    size_t phase = 0;
+  };
+  // Nothing for a tensor whose bytes are there.
+  virtual std::optional<Pattern> pattern_of(const ConstTensorView& /*tensor*/) const { return {}; }
+  virtual void fill(const ConstTensorView& /*tensor*/) const {}
   virtual std::vector<std::string> names() const = 0;
   // Shape and dtype as stored, for listings. Throws not_found.
   virtual ConstTensorView find(std::string_view name) const = 0;

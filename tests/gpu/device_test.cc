@@ -4,6 +4,7 @@
 #include "gpu_test.h"
 #include "ops/cuda/kernels.h"
 #include "support/temp_dir.h"
+#include "tensor/cuda/upload.h"
 
 namespace miniinfer {
 namespace {
@@ -46,6 +47,27 @@ TEST_F(DeviceFloor, EachAllocationThatFailsIsAnErrorThatNamesItsBytes) {
   }
   cuda::fail_allocation(0);
   work();
+}
+
+TEST_F(DeviceFloor, PatternsFillTheirPlacesAndNothingElse) {
+  constexpr size_t kPeriod = 1001, kPlace = 1 << 16;
+  std::vector<uint8_t> period(kPeriod);
+  for (uint8_t& byte : period) byte = static_cast<uint8_t>(random_.below(256));
+  const std::vector<size_t> sizes = {1, 1000, kPeriod, kPeriod + 1, 2 * kPeriod, 50000};
+  const auto places = static_cast<int64_t>(sizes.size());
+  Tensor host({places, kPlace}, DType::kUInt8);
+  std::memset(host.data<char>(), 0xA5, host.view().num_bytes());
+  const Tensor device = to_device(context(), host);
+  std::vector<cuda::PatternFill> fills;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    fills.push_back({device.data<uint8_t>() + i * kPlace, sizes[i], period,
+                     static_cast<size_t>(random_.below(kPeriod))});
+    for (size_t j = 0; j < sizes[i]; ++j)
+      host.data<uint8_t>()[i * kPlace + j] = period[(fills.back().phase + j) % kPeriod];
+  }
+  cuda::fill_patterns(0, fills);
+  const Tensor back = to_host(context(), device);
+  EXPECT_EQ(std::memcmp(host.data<char>(), back.data<char>(), host.view().num_bytes()), 0);
 }
 
 TEST_F(DeviceFloor, TheWorkspaceLiesOnTheDeviceAndRepeatsItsAddresses) {

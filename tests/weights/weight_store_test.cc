@@ -157,5 +157,23 @@ TEST(DummyStore, FillsBySeedAndName) {
   EXPECT_FALSE(store->damaged());
 }
 
+TEST(DummyStore, AnUnfilledTensorsPatternIsWhatFillingWrites) {
+  const auto filled = WeightStore::dummy(DType::kBFloat16, 1),
+             store = WeightStore::dummy(DType::kBFloat16, 1);
+  const Shape shape = {700, 1024};
+  const ConstTensorView expected = filled->get("a", shape);
+  EXPECT_FALSE(filled->pattern_of(expected));
+  const ConstTensorView unfilled = store->get_unfilled("a", shape);
+  const auto pattern = store->pattern_of(unfilled);
+  ASSERT_TRUE(pattern);
+  for (size_t i = 0; i < expected.num_bytes(); ++i)
+    ASSERT_EQ(pattern->period[(pattern->phase + i) % pattern->period.size()],
+              expected.data<uint8_t>()[i])
+        << i;
+  EXPECT_EQ(store->get("a", shape).raw(), unfilled.raw());
+  EXPECT_EQ(std::memcmp(unfilled.raw(), expected.raw(), expected.num_bytes()), 0);
+  EXPECT_FALSE(store->pattern_of(unfilled));
+}
+
 }  // namespace
 }  // namespace miniinfer

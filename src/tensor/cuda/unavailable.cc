@@ -83,6 +83,9 @@ void Graph::launch(const Stream&) const {
 void upload(int, std::span<const HostCopy>) {
   unavailable();
 }
+void fill_patterns(int, std::span<const PatternFill>) {
+  unavailable();
+}
 
 void Hold::close(const Stream&) {
   unavailable();

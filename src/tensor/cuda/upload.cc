@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "miniinfer/tensor.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/device.h"
 
@@ -70,6 +71,32 @@ void upload(int index, std::span<const HostCopy> copies) {
   for (size_t i = 0; i < wanted; ++i) threads.emplace_back(work);
   for (std::thread& thread : threads) thread.join();
   if (thrown) std::rethrow_exception(thrown);
+}
+
+void fill_patterns(int index, std::span<const PatternFill> fills) {
+  check_cuda(cudaSetDevice(index), "choice of the device");
+  const Stream stream;
+  const std::span<const uint8_t> period = fills[0].period;
+  const auto size = static_cast<int64_t>(period.size());
+  // Twice, so that a whole period begins at every phase.
+  const Tensor twice({2 * size}, DType::kUInt8, {DeviceType::kCuda, index});
+  const auto queue = [&](void* to, const void* from, size_t bytes) {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream.get()),
+               "copy of weights");
+  };
+  queue(twice.data<uint8_t>(), period.data(), period.size());
+  queue(twice.data<uint8_t>() + size, period.data(), period.size());
+  for (const PatternFill& fill : fills) {
+    auto* to = static_cast<uint8_t*>(fill.to);
+    size_t done = std::min(fill.bytes, period.size());
+    queue(to, twice.data<uint8_t>() + fill.phase, done);
+    // What is there, whole periods, is copied behind itself.
+    for (size_t bytes; done < fill.bytes; done += bytes) {
+      bytes = std::min(done, fill.bytes - done);
+      queue(to + done, to, bytes);
+    }
+  }
+  stream.synchronize();
 }
 
 }  // namespace miniinfer::cuda

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace miniinfer::cuda {
@@ -16,5 +17,18 @@ struct HostCopy {
 // host memory, mapped files for the most part, into pinned buffers that the device copies from
 // meanwhile. Throws Error internal, resource_exhausted.
 void upload(int index, std::span<const HostCopy> copies);
+
+// A place on a device to be filled with a period of host memory again and again, from byte `phase`
+// of it on.
+struct PatternFill {
+  void* to = nullptr;
+  size_t bytes = 0;
+  std::span<const uint8_t> period;  // the same for all fills of a call
+  size_t phase = 0;
+};
+
+// Fills them all, the period crossing the link once, and returns when they are. Throws Error
+// internal, resource_exhausted.
+void fill_patterns(int index, std::span<const PatternFill> fills);
 
 }  // namespace miniinfer::cuda
