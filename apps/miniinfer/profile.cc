@@ -80,7 +80,7 @@ void ProfileFlags::add_to(CLI::App& app) {
       },
       "FILE");
   auto* profile = app.add_flag("--profile", profile_,
-                               "Run the work again twice and show where the time goes: steps, "
+                               "Do the work again, watched, and show where the time goes: steps, "
                                "operators, layers")
                       ->group(group);
   app.add_option("--profile-trace", trace_,

@@ -1,5 +1,6 @@
 #include "tensor/profiler.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <utility>
@@ -138,7 +139,9 @@ Profile Profiler::stop() {
   if (device_) device_->resolve(/*wait=*/true);
   for (size_t i = 1; i < profile_.steps.size(); ++i) {
     Profile::Step& step = profile_.steps[i];
-    if (step.gap_ns == 0) step.gap_ns = step.time.begin_ns - profile_.steps[i - 1].time.end_ns;
+    // Rounding can put a step a little before the end of the one that it followed at once.
+    if (step.gap_ns == 0)
+      step.gap_ns = std::max<int64_t>(0, step.time.begin_ns - profile_.steps[i - 1].time.end_ns);
   }
   profile_.on_device = device_ != nullptr;
   device_.reset();
