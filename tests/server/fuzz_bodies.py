@@ -1,4 +1,4 @@
-"""Mutated request bodies against a running server, with a canary: python tests/server/fuzz_bodies.py BINARY SECONDS [SEED]
+"""Mutated request bodies against a running server, with a canary: fuzz_bodies.py BINARY SECONDS [SEED [FLAG of serve ...]]
 
 Every body must be answered with 200 or 4xx in bounded time, and the canary's answer must stay what it was.
 """
@@ -80,7 +80,7 @@ def fuzz(server, seconds, seed, canary_every=1000):
     """The number of bodies that were answered. Raises AssertionError with the body at fault."""
     rng = random.Random(seed)
     canary = server.chat(temperature=0).json["choices"]
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=30)
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=600 if server.sanitized else 30)
     count, slowest, end = 0, 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
         path, body = mutate(rng)
@@ -105,7 +105,7 @@ def fuzz(server, seconds, seed, canary_every=1000):
 if __name__ == "__main__":
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
     print("seed", seed)
-    server = RunningServer(sys.argv[1])
+    server = RunningServer(sys.argv[1], *sys.argv[4:])
     try:
         fuzz(server, float(sys.argv[2]), seed)
     finally:

@@ -11,8 +11,14 @@ import tempfile
 import time
 
 HOST = "127.0.0.1"
+
+
 # Sanitizers cost ten times the time and several times the memory: figures are not held against them.
-SANITIZED = re.search("[at]san", os.environ.get("MINIINFER_BINARY", "")) is not None
+def is_sanitized(binary):
+    return re.search("[at]san", binary) is not None
+
+
+SANITIZED = is_sanitized(os.environ.get("MINIINFER_BINARY", ""))
 
 
 def free_port():
@@ -23,6 +29,7 @@ def free_port():
 
 class RunningServer:
     def __init__(self, binary, *flags, scheme="http", env=None):
+        self.sanitized = is_sanitized(str(binary))
         self.port = free_port()
         self.log = tempfile.TemporaryFile("w+")
         begin = time.monotonic()
