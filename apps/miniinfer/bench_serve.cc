@@ -1,10 +1,10 @@
 #include <cmath>
 #include <ctime>
-#include <fstream>
 
 #include <fmt/format.h>
 
 #include "command.h"
+#include "figures.h"
 #include "flags.h"
 #include "serve/bench/load_report.h"
 #include "terminal.h"
@@ -113,19 +113,6 @@ void warm_up(const LoadTarget& target, const std::vector<LoadRequest>& requests,
 
 Json read_report(const std::string& path) {
   return parse_json(read_all(path), path, {.error = ErrorCode::kInvalidArgument});
-}
-
-void write_file(const std::string& path, const std::string& text, const char* flag) {
-  if (path.empty()) return;
-  if (path == "-") {
-    print(text);
-    flush();
-    return;
-  }
-  std::ofstream out(path);
-  out << text;
-  out.close();
-  if (!out) throw Error(ErrorCode::kInvalidArgument, path + ": cannot be written", flag);
 }
 
 std::string utc_now() {
@@ -249,9 +236,9 @@ int bench_serve(ServeFlags& flags) {
     print_table(json);
     if (!other.is_null()) print_comparison(json, other);
   }
-  write_file(flags.output_json, json.dump(2) + "\n", "output-json");
+  write_figures(json, flags.output_json);
   if (!flags.report_html.empty())
-    write_file(flags.report_html, report_html(json, other), "report-html");
+    write_result(report_html(json, other), flags.report_html, "report_html");
   return json["completed"] == 0 ? exit_code(ErrorCode::kUnavailable) : 0;
 }
 

@@ -18,9 +18,8 @@ CLI::Option* add_output_json(CLI::App& app, std::string& path) {
       ->check(writable);
 }
 
-void write_figures(const Json& figures, const std::string& path) {
+void write_result(const std::string& text, const std::string& path, const char* param) {
   if (path.empty()) return;
-  const std::string text = figures.dump(2) + "\n";
   if (path == "-") {
     print(text);
     flush();
@@ -29,7 +28,11 @@ void write_figures(const Json& figures, const std::string& path) {
   std::ofstream out(path);
   out << text;
   out.close();
-  if (!out) throw Error(ErrorCode::kInvalidArgument, path + ": cannot be written", "output_json");
+  if (!out) throw Error(ErrorCode::kInvalidArgument, path + ": cannot be written", param);
+}
+
+void write_figures(const Json& figures, const std::string& path) {
+  write_result(figures.dump(2) + "\n", path, "output_json");
 }
 
 }  // namespace miniinfer

@@ -145,6 +145,11 @@ std::string to_line(const Json& json) {
   return line;
 }
 
+const Json* find_field(const Json& object, std::string_view key) {
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
 JsonView::JsonView(const Json& value, std::string source, std::string path, ErrorCode error)
     : value_(&value), source_(std::move(source)), path_(std::move(path)), error_(error) {
   require(value.is_object(), error, "{}: {}{}not an object but {}", source_, path_,
@@ -153,8 +158,7 @@ JsonView::JsonView(const Json& value, std::string source, std::string path, Erro
 }
 
 const Json* JsonView::find(std::string_view key) const {
-  const auto it = value_->find(key);
-  return it == value_->end() || it->is_null() ? nullptr : &*it;
+  return find_field(*value_, key);
 }
 
 std::optional<JsonView> JsonView::find_object(std::string_view key) const {

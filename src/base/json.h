@@ -37,6 +37,9 @@ bool is_utf8(const std::string& text);
 // there.
 std::string to_line(const Json& json);
 
+// The object's field; null when it is absent or null.
+const Json* find_field(const Json& object, std::string_view key);
+
 // Reads the fields of one JSON object; every complaint is "<source>: <path of the field>:
 // <reason>". A field that is null counts as absent. The object and the view's strings must outlive
 // it.

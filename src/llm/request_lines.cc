@@ -15,15 +15,14 @@ namespace {
 // The field as JSON text; empty when absent or null.
 std::string json_text(const Json& object, const char* key, bool (Json::*is_type)() const noexcept,
                       const char* type) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return {};
+  const Json* found = find_field(object, key);
+  if (found == nullptr) return {};
   if (!((*found).*is_type)()) reject(key, std::string("must be ") + type);
   return found->dump();
 }
 
 bool present(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && !found->is_null();
+  return find_field(object, key) != nullptr;
 }
 
 // A template would silently leave out a message whose role it cannot tell.

@@ -17,11 +17,6 @@ constexpr const char* kStructuredOutputs = "structured_outputs";
   throw Error(ErrorCode::kInvalidArgument, field + ": " + reason, field.substr(0, field.find('.')));
 }
 
-const Json* find(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 void require_only(const Json& object, const std::string& field,
                   std::initializer_list<std::string_view> keys) {
   for (const auto& [key, value] : object.items())
@@ -36,18 +31,18 @@ StructuredOutput with_schema(const Json& schema, const std::string& field, const
 
 std::optional<StructuredOutput> from_response_format(const Json& format) {
   if (!format.is_object()) reject(kResponseFormat, "must be an object");
-  const Json* type = find(format, "type");
+  const Json* type = find_field(format, "type");
   if (type == nullptr || !type->is_string())
     reject(kResponseFormat, "type must be text, json_object or json_schema");
   if (*type == "json_schema") {
     require_only(format, kResponseFormat, {"type", "json_schema"});
-    const Json* outer = find(format, "json_schema");
+    const Json* outer = find_field(format, "json_schema");
     if (outer == nullptr || !outer->is_object())
       reject("response_format.json_schema", "must be an object with a schema");
     // A name and a description are for the model's provider; strict is what happens anyway.
     require_only(*outer, "response_format.json_schema",
                  {"name", "description", "schema", "strict"});
-    const Json* schema = find(*outer, "schema");
+    const Json* schema = find_field(*outer, "schema");
     if (schema == nullptr) reject("response_format.json_schema.schema", "is missing");
     return with_schema(*schema, "response_format.json_schema.schema", kResponseFormat);
   }
@@ -101,8 +96,8 @@ std::optional<StructuredOutput> from_structured_outputs(const Json& object) {
 
 std::optional<StructuredOutput> structured_output_from_json(const Json& request) {
   std::optional<StructuredOutput> output;
-  if (const Json* format = find(request, kResponseFormat)) output = from_response_format(*format);
-  if (const Json* object = find(request, kStructuredOutputs)) {
+  if (const Json* format = find_field(request, kResponseFormat)) output = from_response_format(*format);
+  if (const Json* object = find_field(request, kStructuredOutputs)) {
     std::optional<StructuredOutput> other = from_structured_outputs(*object);
     if (other && output)
       reject(kStructuredOutputs, "cannot be given together with response_format");

@@ -12,8 +12,8 @@ namespace miniinfer {
 namespace {
 
 bool bool_field(const Json& object, const char* key, bool fallback) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return fallback;
+  const Json* found = find_field(object, key);
+  if (found == nullptr) return fallback;
   if (!found->is_boolean()) reject(key, "must be true or false");
   return found->get<bool>();
 }

@@ -23,9 +23,7 @@ bool is_name(const std::string& name) {
 }
 
 const Json* present(const Json* object, const char* key) {
-  if (object == nullptr || !object->is_object()) return nullptr;
-  const auto found = object->find(key);
-  return found == object->end() || found->is_null() ? nullptr : &*found;
+  return object == nullptr || !object->is_object() ? nullptr : find_field(*object, key);
 }
 
 const std::string& function_name(const Json& tool) {

@@ -134,9 +134,7 @@ void kv_write(ExecContext& context, const KvWriteArgs& args) {
   constexpr auto kOp = "kv_write";
   require_cpu(kOp, context);
   validate_cache(kOp, args.cache);
-  require_shape(kOp, "slot_mapping", args.slot_mapping, {-1});
-  require_dtype(kOp, "slot_mapping", args.slot_mapping, DType::kInt32);
-  require_unit_stride(kOp, "slot_mapping", args.slot_mapping);
+  require_vector(kOp, "slot_mapping", args.slot_mapping, -1, DType::kInt32);
   const int64_t tokens = args.slot_mapping.dim(0);
   for (const auto& [name, view] :
        {std::pair<const char*, const ConstTensorView&>{"k", args.k}, {"v", args.v}}) {

@@ -9,13 +9,11 @@ namespace miniinfer {
 
 void embedding(ExecContext& context, const EmbeddingArgs& args) {
   constexpr auto kOp = "embedding";
-  require_shape(kOp, "ids", args.ids, {-1});
-  require_dtype(kOp, "ids", args.ids, DType::kInt32);
+  require_vector(kOp, "ids", args.ids, -1, DType::kInt32);
   require_shape(kOp, "table", args.table, {-1, -1});
   require_shape(kOp, "out", args.out, {args.ids.dim(0), args.table.dim(1)});
   require_float(kOp, "table", args.table);
   require_float(kOp, "out", args.out);
-  require_unit_stride(kOp, "ids", args.ids);
   require_unit_stride(kOp, "table", args.table);
   require_unit_stride(kOp, "out", args.out);
   const OpScope scope(context, kOp, [&] {

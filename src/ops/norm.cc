@@ -13,11 +13,7 @@ namespace {
 template <typename Args>
 void validate(const char* op, const Args& args) {
   require_rowwise(op, args.x, args.out);
-  if (args.weight.defined()) {
-    require_shape(op, "weight", args.weight, {args.x.dim(-1)});
-    require_float(op, "weight", args.weight);
-    require_unit_stride(op, "weight", args.weight);
-  }
+  if (args.weight.defined()) require_float_vector(op, "weight", args.weight, args.x.dim(-1));
   if (args.residual.defined()) {
     require_same_shape(op, "residual", args.residual, args.x);
     require_dtype(op, "residual", args.residual, DType::kFloat32);
@@ -42,11 +38,8 @@ void rms_norm(ExecContext& context, const RmsNormArgs& args) {
 
 void layer_norm(ExecContext& context, const LayerNormArgs& args) {
   validate("layer_norm", args);
-  if (args.bias.defined()) {
-    require_shape("layer_norm", "bias", args.bias, {args.x.dim(-1)});
-    require_float("layer_norm", "bias", args.bias);
-    require_unit_stride("layer_norm", "bias", args.bias);
-  }
+  if (args.bias.defined())
+    require_float_vector("layer_norm", "bias", args.bias, args.x.dim(-1));
   const OpScope scope(context, "layer_norm", [&] {
     return rowwise_cost({&args.x, &args.weight, &args.bias, &args.residual, &args.out});
   });

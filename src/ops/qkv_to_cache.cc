@@ -31,21 +31,15 @@ void validate_norms(const QkvToCacheArgs& args) {
   if (args.q_norm.defined() != args.k_norm.defined())
     fail(ErrorCode::kInvalidArgument, "{}: q_norm and k_norm come together or not at all", kOp);
   if (!args.q_norm.defined()) return;
-  for (const ConstTensorView* norm : {&args.q_norm, &args.k_norm}) {
-    const char* name = norm == &args.q_norm ? "q_norm" : "k_norm";
-    require_shape(kOp, name, *norm, {args.cache.head_dim});
-    require_float(kOp, name, *norm);
-    require_unit_stride(kOp, name, *norm);
-  }
+  require_float_vector(kOp, "q_norm", args.q_norm, args.cache.head_dim);
+  require_float_vector(kOp, "k_norm", args.k_norm, args.cache.head_dim);
   if (!(args.eps >= 0) || std::isinf(args.eps))
     fail(ErrorCode::kInvalidArgument, "{}: eps is {}, expected a finite number >= 0", kOp,
          args.eps);
 }
 
 void require_ids(const char* name, const ConstTensorView& view, int64_t tokens) {
-  require_shape(kOp, name, view, {tokens});
-  require_dtype(kOp, name, view, DType::kInt32);
-  require_unit_stride(kOp, name, view);
+  require_vector(kOp, name, view, tokens, DType::kInt32);
 }
 
 void validate_rotation(const QkvToCacheArgs& args, int64_t tokens) {
@@ -61,9 +55,7 @@ void validate_rotation(const QkvToCacheArgs& args, int64_t tokens) {
       require_unit_stride(kOp, table == &args.cos ? "cos" : "sin", *table);
     }
   } else if (args.inv_freq.defined()) {
-    require_shape(kOp, "inv_freq", args.inv_freq, {-1});
-    require_dtype(kOp, "inv_freq", args.inv_freq, DType::kFloat32);
-    require_unit_stride(kOp, "inv_freq", args.inv_freq);
+    require_vector(kOp, "inv_freq", args.inv_freq, -1, DType::kFloat32);
     require_ids("positions", args.positions, tokens);
     half = args.inv_freq.dim(0);
   }

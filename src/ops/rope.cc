@@ -9,9 +9,7 @@ namespace miniinfer {
 void rope_table(ExecContext& context, const RopeTableArgs& args) {
   constexpr auto kOp = "rope_table";
   require_cpu(kOp, context);
-  require_shape(kOp, "positions", args.positions, {-1});
-  require_dtype(kOp, "positions", args.positions, DType::kInt32);
-  require_unit_stride(kOp, "positions", args.positions);
+  require_vector(kOp, "positions", args.positions, -1, DType::kInt32);
   require_shape(kOp, "cos", args.cos, {args.positions.dim(0), -1});
   require_shape(kOp, "sin", args.sin, {args.positions.dim(0), args.cos.dim(1)});
   if (args.inv_freq.rank() == 1) {

@@ -18,9 +18,7 @@ void validate_logits(const char* op, const ConstTensorView& logits) {
 }
 
 void require_words(const char* op, const char* name, const ConstTensorView& view, int64_t count) {
-  require_shape(op, name, view, {count});
-  require_dtype(op, name, view, DType::kInt32);
-  require_unit_stride(op, name, view);
+  require_vector(op, name, view, count, DType::kInt32);
 }
 
 void require_vocab(const char* op, const ExecContext& context, int64_t vocab) {

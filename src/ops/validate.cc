@@ -46,6 +46,20 @@ void require_unit_stride(std::string_view op, std::string_view name, const Const
          view.to_string());
 }
 
+void require_vector(std::string_view op, std::string_view name, const ConstTensorView& view,
+                    int64_t size, DType dtype) {
+  require_shape(op, name, view, {size});
+  require_dtype(op, name, view, dtype);
+  require_unit_stride(op, name, view);
+}
+
+void require_float_vector(std::string_view op, std::string_view name, const ConstTensorView& view,
+                          int64_t size) {
+  require_shape(op, name, view, {size});
+  require_float(op, name, view);
+  require_unit_stride(op, name, view);
+}
+
 void require_rowwise(std::string_view op, const ConstTensorView& x, const ConstTensorView& out) {
   require_same_shape(op, "out", out, x);
   require_same_shape(op, "x", x, out);

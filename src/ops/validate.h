@@ -30,6 +30,13 @@ void require_dtype(std::string_view op, std::string_view name, const ConstTensor
 // The last axis of `view` is contiguous.
 void require_unit_stride(std::string_view op, std::string_view name, const ConstTensorView& view);
 
+// `view` is a contiguous vector of `size` elements (-1: of any number): of `dtype`, or of a
+// floating-point type.
+void require_vector(std::string_view op, std::string_view name, const ConstTensorView& view,
+                    int64_t size, DType dtype);
+void require_float_vector(std::string_view op, std::string_view name, const ConstTensorView& view,
+                          int64_t size);
+
 // `x` and `out` are of one shape with at least one axis, of floating-point types, and contiguous in
 // the last axis.
 void require_rowwise(std::string_view op, const ConstTensorView& x, const ConstTensorView& out);

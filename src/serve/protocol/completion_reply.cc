@@ -49,7 +49,7 @@ class CompletionReply final : public ReplyBuilder {
     if (stream_)
       write(index, piece, events);
     else
-      merge(choice, std::move(piece));
+      merge(choice, piece);
     choice.text_offset = piece.text_offset;
   }
 
@@ -100,7 +100,7 @@ class CompletionReply final : public ReplyBuilder {
                                choice.text_offset);
   }
 
-  static void merge(Choice& choice, Choice&& piece) {
+  static void merge(Choice& choice, Choice& piece) {
     const auto append = [](auto& to, auto& from) { to.insert(to.end(), from.begin(), from.end()); };
     choice.text += piece.text;
     append(choice.prompt_token_ids, piece.prompt_token_ids);

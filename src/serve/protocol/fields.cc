@@ -16,11 +16,6 @@ void reject_unsupported(const std::string& field, const std::string& reason) {
   throw Error(ErrorCode::kUnsupported, field + ": " + reason, field);
 }
 
-const Json* find_field(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 std::optional<bool> find_bool(const Json& object, const char* name) {
   const Json* value = find_field(object, name);
   if (value == nullptr) return std::nullopt;

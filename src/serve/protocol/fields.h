@@ -20,7 +20,6 @@ Json parse_body(std::string_view body);
 
 // The field's value, or nothing when it is absent or null. Throw Error invalid_argument when it has
 // another type.
-const Json* find_field(const Json& object, const char* name);
 std::optional<bool> find_bool(const Json& object, const char* name);
 std::optional<std::string> find_string(const Json& object, const char* name);
 
