@@ -96,7 +96,8 @@ std::optional<StructuredOutput> from_structured_outputs(const Json& object) {
 
 std::optional<StructuredOutput> structured_output_from_json(const Json& request) {
   std::optional<StructuredOutput> output;
-  if (const Json* format = find_field(request, kResponseFormat)) output = from_response_format(*format);
+  if (const Json* format = find_field(request, kResponseFormat))
+    output = from_response_format(*format);
   if (const Json* object = find_field(request, kStructuredOutputs)) {
     std::optional<StructuredOutput> other = from_structured_outputs(*object);
     if (other && output)

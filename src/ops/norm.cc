@@ -38,8 +38,7 @@ void rms_norm(ExecContext& context, const RmsNormArgs& args) {
 
 void layer_norm(ExecContext& context, const LayerNormArgs& args) {
   validate("layer_norm", args);
-  if (args.bias.defined())
-    require_float_vector("layer_norm", "bias", args.bias, args.x.dim(-1));
+  if (args.bias.defined()) require_float_vector("layer_norm", "bias", args.bias, args.x.dim(-1));
   const OpScope scope(context, "layer_norm", [&] {
     return rowwise_cost({&args.x, &args.weight, &args.bias, &args.residual, &args.out});
   });
