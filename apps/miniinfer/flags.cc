@@ -61,6 +61,9 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
       ->group(group);
   app.add_flag("--enforce-eager", options.enforce_eager, "On a GPU: no captured graphs")
       ->group(group);
+  app.add_flag("--batch-invariant", options.batch_invariant,
+               "On a GPU: answers independent of what else runs, as on a CPU; slower")
+      ->group(group);
   app.add_option("--max-num-seqs", options.max_num_seqs, "Sequences in one step; default 256")
       ->check(CLI::Range(1, 4096))
       ->group(group);

@@ -27,7 +27,10 @@ struct LLMOptions {
   int64_t kv_cache_memory_bytes = 0;
   // On a GPU: the share of its memory that weights, activations and cache may take, in (0, 1].
   double gpu_memory_utilization = 0.92;
-  bool enforce_eager = false;          // on a GPU: no captured graphs
+  bool enforce_eager = false;  // on a GPU: no captured graphs
+  // On a GPU: a request's answer does not depend on what else runs, bit for bit, at some cost in
+  // speed (docs/determinism.md). On a CPU that is always so.
+  bool batch_invariant = false;
   int max_num_seqs = 256;              // sequences in one step, 1..4096
   int64_t max_num_batched_tokens = 0;  // tokens of one step, up to 2^20; 0: chosen for the device
   int max_num_queued_reqs = 1024;      // waiting; beyond that a request is refused as unavailable

@@ -68,6 +68,7 @@ struct DeviceSteps::Packer {
 DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
                          ExecContext& context)
     : model_(model), context_(context), graphs_(!config.enforce_eager) {
+  context.cuda_state().batch_invariant = config.batch_invariant;
   const ModelConfig& shape = model.config();
   const int64_t tokens = config.max_num_batched_tokens;
   const int64_t sequences = decode_bucket(config.max_num_seqs);

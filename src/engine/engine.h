@@ -24,6 +24,7 @@ struct EngineConfig {
   int max_queued_requests = 1024;  // waiting for admission; beyond that submit() throws unavailable
   uint64_t seed = 0;               // for requests without one
   bool enforce_eager = false;      // on a device: no captured graphs
+  bool batch_invariant = false;    // on a device: see DeviceState::batch_invariant
 };
 
 // A snapshot, consistent within one step.

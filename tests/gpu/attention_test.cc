@@ -51,7 +51,7 @@ struct DeviceStep {
 
 TEST_F(AttentionOnGpu, MatchesTheReferenceOnMixedSteps) {
   Random random(fresh_seed() + 10);
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < cases(60); ++round) {
     const int dims[] = {32, 64, 80, 96, 128, 192, 256};
     const AttentionShape shape =
         random_attention_shape(dims[random.below(7)], kFloatDTypes[random.below(3)], random);
@@ -70,7 +70,7 @@ TEST_F(AttentionOnGpu, MatchesTheReferenceOnMixedSteps) {
 // What is captured holds no number of the step: others run by other numbers in device memory.
 TEST_F(AttentionOnGpu, OneGraphServesOtherSteps) {
   Random random(fresh_seed() + 11);
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < cases(12); ++round) {
     const int dims[] = {64, 128, 112};
     const AttentionShape shape =
         random_attention_shape(dims[random.below(3)], kFloatDTypes[random.below(3)], random);

@@ -107,7 +107,7 @@ TEST_F(Decode, MatchesTheReferenceHoweverItIsSplit) {
   Random random(fresh_seed());
   for (const int dim : {64, 80, 96, 128, 192, 256, 8, 40, 72, 120, 136, 248}) {
     for (const DType dtype : kFloatDTypes) {
-      for (int round = 0; round < 2; ++round) {
+      for (int round = 0; round < cases(2); ++round) {
         const AttentionShape shape = random_shape(dim, dtype, random);
         const auto parts = random_parts(shape.heads / shape.kv_heads, random);
         const cuda::DecodeSplit split = random_split(random);

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "gpu/cases.h"
 #include "miniinfer/context.h"
 #include "ops/op_test.h"
 #include "ops/rows.h"

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "gpu/cases.h"
 #include "gpu_test.h"
 #include "ops/cases/linear.h"
 #include "ops/cuda/gemm_search.h"
@@ -102,7 +103,7 @@ class LinearGpu : public GpuTest {
 TEST_F(LinearGpu, EveryDTypeStrideAndAlignmentMatchesTheReference) {
   for (DType x : kFloats)
     for (DType weight : kFloats)
-      for (int repeat = 0; repeat < 8; ++repeat) {
+      for (int repeat = 0; repeat < cases(8); ++repeat) {
         const DType out = kFloats[random_.below(3)];
         run({.m = 1 + random_.below(70),
              .n = 1 + random_.below(150),
@@ -119,7 +120,7 @@ TEST_F(LinearGpu, EveryDTypeStrideAndAlignmentMatchesTheReference) {
 
 TEST_F(LinearGpu, AlignedShapesMatchTheReference) {
   for (DType dtype : kFloats)
-    for (int repeat = 0; repeat < 24; ++repeat) {
+    for (int repeat = 0; repeat < cases(24); ++repeat) {
       const DType out = random_.below(2) == 0 ? dtype : DType::kFloat32;
       run({.m = 1 + random_.below(300),
            .n = 8 * (1 + random_.below(80)),

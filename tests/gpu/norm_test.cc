@@ -81,7 +81,7 @@ void check(const Problem& p, Args args, double absolute, Random& random, const s
 TEST_F(Gpu, RmsNormMatchesTheReference) {
   Random random(fresh_seed());
   const int timed = static_cast<int>(std::size(kRmsNormCases));
-  for (int round = 0; round < 150 + timed; ++round) {
+  for (int round = 0; round < cases(150) + timed; ++round) {
     const Problem p = round < timed ? timed_problem(kRmsNormCases[round]) : random_problem(random);
     check<RmsNormArgs>(p, {.eps = 1e-5F}, 1e-6, random,
                        fmt::format("seed {} round {} {}", fresh_seed(), round, p.to_string()),
@@ -92,7 +92,7 @@ TEST_F(Gpu, RmsNormMatchesTheReference) {
 TEST_F(Gpu, LayerNormMatchesTheReference) {
   Random random(fresh_seed() + 1);
   const int timed = static_cast<int>(std::size(kLayerNormCases));
-  for (int round = 0; round < 150 + timed; ++round) {
+  for (int round = 0; round < cases(150) + timed; ++round) {
     const Problem p =
         round < timed ? timed_problem(kLayerNormCases[round]) : random_problem(random);
     check<LayerNormArgs>(p, {}, 1e-5, random,

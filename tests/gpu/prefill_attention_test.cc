@@ -68,7 +68,7 @@ TEST_F(Prefill, MatchesTheReferenceOnHopper) {
   Random random(fresh_seed());
   for (const int dim : {64, 80, 96, 128, 192, 256})
     for (const DType dtype : {DType::kBFloat16, DType::kFloat16})
-      for (int round = 0; round < 4; ++round)
+      for (int round = 0; round < cases(4); ++round)
         check_random(random_attention_shape(dim, dtype, random), true, random);
 }
 
@@ -82,7 +82,7 @@ TEST_F(Prefill, MatchesTheReferenceWithPortableKernels) {
 // The engine promises that a prompt's chunks do not show in its answer.
 TEST_F(Prefill, DoesNotDependOnTheChunk) {
   Random random(fresh_seed() + 2);
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < cases(12); ++round) {
     const DType dtypes[] = {DType::kBFloat16, DType::kFloat16, DType::kFloat32};
     const int dims[] = {64, 80, 128, 256};
     const AttentionShape shape =

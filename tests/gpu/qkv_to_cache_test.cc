@@ -46,7 +46,7 @@ void expect_cache(const Tensor& got, const QkvProblem& p, const PagedKvCache& wa
 
 TEST_F(Gpu, QkvToCacheMatchesTheReference) {
   Random random(fresh_seed() + 6);
-  for (int round = 0; round < 120; ++round) {
+  for (int round = 0; round < cases(120); ++round) {
     const QkvProblem p(random);
     const std::string what =
         fmt::format("seed {} round {}: {}", fresh_seed(), round, p.to_string());

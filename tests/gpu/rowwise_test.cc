@@ -27,7 +27,7 @@ TEST_F(Gpu, SoftmaxMatchesTheReference) {
   Random random(fresh_seed());
   const int timed = static_cast<int>(std::size(kSoftmaxCases));
   const int64_t widths[] = {1, 2, 31, 40, 256, 1000, 2048, 3001, 4096, 8200, 30000, 40000};
-  for (int round = 0; round < 120 + timed; ++round) {
+  for (int round = 0; round < cases(120) + timed; ++round) {
     const bool is_timed = round < timed;
     const SoftmaxCase& c = kSoftmaxCases[is_timed ? round : 0];
     const Shape shape = is_timed ? Shape{1, std::min<int64_t>(c.rows, 2), c.width}
@@ -83,7 +83,7 @@ TEST_F(Gpu, ActivationMatchesTheReference) {
   const int timed = static_cast<int>(std::size(kActivationCases));
   const Activation kinds[] = {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh,
                               Activation::kRelu};
-  for (int round = 0; round < 120 + timed; ++round) {
+  for (int round = 0; round < cases(120) + timed; ++round) {
     const bool is_timed = round < timed;
     const ActivationCase& c = kActivationCases[is_timed ? round : 0];
     const int64_t width =
@@ -162,7 +162,7 @@ TEST_F(Gpu, ActivationKeepsItsLimits) {
 
 TEST_F(Gpu, EmbeddingAndCastMatchTheReference) {
   Random random(fresh_seed() + 3);
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < cases(60); ++round) {
     const int64_t rows = 1 + random.below(50), tokens = 1 + random.below(200);
     const int64_t width =
         random.below(2) == 0 ? 1 + random.below(3000) : 8 * (1 + random.below(400));
@@ -234,7 +234,7 @@ void expect_same_bytes(const Bits& got, const Bits& want, const std::string& wha
 
 TEST_F(Gpu, TransposeMatchesTheReference) {
   Random random(fresh_seed() + 4);
-  for (int round = 0; round < 120; ++round) {
+  for (int round = 0; round < cases(120); ++round) {
     const DType dtype = kSizes[random.below(4)];
     const bool whole = random.below(2) == 0;
     const int64_t rows = whole ? 16 * (1 + random.below(20)) : 1 + random.below(300);
@@ -258,7 +258,7 @@ TEST_F(Gpu, TransposeMatchesTheReference) {
 
 TEST_F(Gpu, TakeRowsMatchesTheReference) {
   Random random(fresh_seed() + 5);
-  for (int round = 0; round < 80; ++round) {
+  for (int round = 0; round < cases(80); ++round) {
     const DType dtype = kSizes[random.below(4)];
     const int64_t rows = 1 + random.below(40), count = 1 + random.below(60);
     const int64_t width =

@@ -22,6 +22,48 @@ std::vector<int32_t> sample_there(const SamplingProblem& p, bool greedy = false)
   return {ids.data<int32_t>(), ids.data<int32_t>() + p.rows};
 }
 
+// Log-probabilities of each row's token, by the device and by the CPU; and of its best `top`.
+void expect_equal_scores(const SamplingProblem& p, const std::vector<int32_t>& tokens, int top,
+                         const std::string& what) {
+  std::vector<int32_t> rows, ids;
+  std::vector<LogprobRow> host_rows;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    if (p.spec(r).row < 0 || tokens[r] < 0) continue;
+    rows.push_back(p.spec(r).row);
+    ids.push_back(tokens[r]);
+    host_rows.push_back({rows.back(), ids.back()});
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count == 0) return;
+  const Tensor got({count}, DType::kFloat32), got_ids({count, top}, DType::kInt32),
+      got_top({count, top}, DType::kFloat32);
+  const DeviceCopy logits(p.logits), on_rows(int_tensor(rows)), on_ids(int_tensor(ids)),
+      on_got(got), on_got_ids(got_ids), on_got_top(got_top);
+  score_batch(gpu(), {.logits = logits.view(),
+                      .rows = on_rows.view(),
+                      .token_ids = on_ids.view(),
+                      .top = top,
+                      .logprobs = on_got.view(),
+                      .top_ids = on_got_ids.view(),
+                      .top_logprobs = on_got_top.view()});
+  on_got.fetch();
+  on_got_ids.fetch();
+  on_got_top.fetch();
+  static ExecContext context = ExecContext::cpu(4);
+  std::vector<float> want(count), want_top(count * top);
+  std::vector<int32_t> want_ids(count * top);
+  token_logprobs(context, {p.logits.view(), host_rows, top, want, want_ids, want_top});
+  const auto near = [](float a, float b) {
+    return a == b || std::abs(a - b) <= 2e-6 * (1 + std::abs(b));
+  };
+  for (int64_t i = 0; i < count; ++i)
+    EXPECT_TRUE(near(got.data<float>()[i], want[i])) << what << " row " << i;
+  for (int64_t i = 0; i < count * top; ++i) {
+    EXPECT_EQ(got_ids.data<int32_t>()[i], want_ids[i]) << what << " row " << i / top;
+    EXPECT_TRUE(near(got_top.data<float>()[i], want_top[i])) << what << " row " << i / top;
+  }
+}
+
 std::vector<int32_t> sample_here(const SamplingProblem& p) {
   static ExecContext context = ExecContext::cpu(4);
   const Tensor ids({p.rows}, DType::kInt32);
@@ -36,11 +78,13 @@ std::vector<int32_t> sample_here(const SamplingProblem& p) {
 TEST_F(Gpu, SampleBatchDrawsWhatTheCpuDraws) {
   Random random(fresh_seed() + 7);
   int64_t total = 0, equal = 0;
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < cases(150); ++round) {
     const int64_t vocabs[] = {1, 2, 7, 33, 255, 256, 1000, 5000, 32000, 50257, 128256, 151936};
     const int64_t vocab = vocabs[round % std::size(vocabs)];
     const SamplingProblem p(random, vocab > 10000 ? 24 : 100, vocab, round % 3 != 0);
     const std::vector<int32_t> got = sample_there(p), want = sample_here(p);
+    expect_equal_scores(p, got, static_cast<int>(std::min<int64_t>(vocab, random.below(21))),
+                        fmt::format("seed {} round {} vocab {}", fresh_seed(), round, vocab));
     for (int64_t r = 0; r < p.rows; ++r, ++total) {
       equal += got[r] == want[r];
       if (got[r] == want[r]) continue;
@@ -56,6 +100,7 @@ TEST_F(Gpu, SampleBatchDrawsWhatTheCpuDraws) {
     }
   }
   printf("%ld of %ld tokens equal the CPU's\n", equal, total);
+  EXPECT_GE(total, cases(10'000));
   EXPECT_GE(equal, total - 2 - total / 500);  // borders within the CPU's rounding are rare
 }
 

@@ -130,7 +130,7 @@ SkinnyProblem random_problem(Random& random) {
 
 TEST_F(Skinny, MatchesTheReference) {
   Random random(fresh_seed());
-  for (int round = 0; round < 80; ++round)
+  for (int round = 0; round < cases(80); ++round)
     check(random_problem(random), fmt::format("seed {} round {} ", fresh_seed(), round));
 }
 
@@ -145,7 +145,7 @@ TEST_F(Skinny, CaseTableMatchesTheReference) {
 // A sequence's next token must not depend on who decodes beside it.
 TEST_F(Skinny, ARowDoesNotDependOnTheOthers) {
   Random random(fresh_seed() + 1);
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < cases(20); ++round) {
     SkinnyProblem p = random_problem(random);
     p.accumulate = false;
     Operands o(p, random);

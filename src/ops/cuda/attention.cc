@@ -43,6 +43,7 @@ void plan_attention(const ExecContext& context, const AttentionProblem& problem,
   const DeviceInfo& info = context.cuda_state().info();
   if (plan.cuda == nullptr) plan.cuda = std::make_shared<AttentionWork>();
   plan.cuda->split.slots = decode_launch(info, problem).blocks;
+  plan.cuda->one_kernel = context.cuda_state().batch_invariant;
   plan_attention_work(problem, sliding_window,
                       prefill_tile_rows(problem.head_dim, dtype, is_hopper(info)),
                       static_cast<int>(dtype_size(dtype)), *plan.cuda);

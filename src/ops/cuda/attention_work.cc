@@ -17,13 +17,13 @@ int64_t keys_seen(const PrefillTask& tile, int sliding_window) {
 }
 
 // The tiles of head 0, longest first. Returns the cached tokens of all their sequences.
-int64_t list_tiles(const AttentionProblem& p, int sliding_window, int tile_tokens,
+int64_t list_tiles(const AttentionProblem& p, int sliding_window, int tile_tokens, bool all,
                    std::vector<PrefillTask>& tiles) {
   int64_t tokens = 0;
   tiles.clear();
   for (size_t b = 0; b < p.context_lens.size(); ++b) {
     const int32_t begin = p.query_starts[b], rows = p.query_starts[b + 1] - begin;
-    if (rows <= 0 || is_decode(rows, p.num_heads / p.num_kv_heads)) continue;
+    if (rows <= 0 || (!all && is_decode(rows, p.num_heads / p.num_kv_heads))) continue;
     const int32_t context = p.context_lens[b];
     tokens += sliding_window > 0 ? std::min(context, sliding_window + rows) : context;
     for (int32_t row = 0; row < rows; row += tile_tokens)
@@ -78,8 +78,8 @@ int64_t max_prefill_tasks(int64_t max_rows, int64_t max_sequences, int num_heads
 void plan_attention_work(const AttentionProblem& p, int sliding_window, int tile_rows,
                          int element_bytes, AttentionWork& work) {
   const int group = p.num_heads / p.num_kv_heads, pack = prefill_pack(group, tile_rows);
-  const int64_t tokens =
-      list_tiles(p, sliding_window, prefill_tile_tokens(pack, tile_rows), work.tiles);
+  const int64_t tokens = list_tiles(p, sliding_window, prefill_tile_tokens(pack, tile_rows),
+                                    work.one_kernel, work.tiles);
   const int64_t head_bytes = std::max<int64_t>(1, tokens * p.head_dim * element_bytes * 2);
   const int64_t kv_heads = std::clamp<int64_t>(kL2Bytes / head_bytes, 1, p.num_kv_heads);
   const int section = static_cast<int>(kv_heads) * group;
@@ -88,7 +88,8 @@ void plan_attention_work(const AttentionProblem& p, int sliding_window, int tile
   work.num_prefill = static_cast<int>(count);
   work.buffer.assign(kWorkHeader + count * kPrefillTaskInts, 0);
   work.buffer[kPrefillCount] = work.num_prefill;
-  add_decode_tasks(p, sliding_window, work);
+  work.num_decode = work.num_partials = 0;
+  if (!work.one_kernel) add_decode_tasks(p, sliding_window, work);
   int32_t* to = work.buffer.data() + kWorkHeader;
   for (int begin = 0; begin < p.num_heads; begin += section) {
     const int end = std::min(begin + section, p.num_heads);

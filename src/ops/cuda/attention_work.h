@@ -37,6 +37,9 @@ inline constexpr int kPrefillTaskInts = sizeof(PrefillTask) / sizeof(int32_t);
 
 struct AttentionWork {
   DecodeSplit split;  // set before planning; the decode kernel is launched with as many blocks
+  // Set before planning: all rows are the prefill kernel's, which sums a row in one order whatever
+  // the chunk that it comes in.
+  bool one_kernel = false;
   std::vector<int32_t> buffer;
   int num_prefill = 0;   // tasks; 0 lets the launch be left out
   int num_decode = 0;    // the same
@@ -60,8 +63,8 @@ int64_t max_prefill_tasks(int64_t max_rows, int64_t max_sequences, int num_heads
                           int tile_rows);
 
 // Lists the tiles of all sequences that are not decoding, longest first within as many heads as the
-// L2 cache holds the keys and values of, and the decode tasks of those that are, and writes the
-// buffer. `element_bytes` is the cache's.
+// L2 cache holds the keys and values of, and the decode tasks of those that are (with one_kernel
+// tiles of all sequences), and writes the buffer. `element_bytes` is the cache's.
 // Reuses the work's memory. The problem is as plan_attention() checks it.
 void plan_attention_work(const AttentionProblem& problem, int sliding_window, int tile_rows,
                          int element_bytes, AttentionWork& work);

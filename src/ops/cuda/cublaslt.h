@@ -45,6 +45,7 @@ enum : int {
   kLtPreferenceWorkspace = 1,
   kLtPreferenceReductions = 3,
   kLtPreferenceAlignmentA = 5,  // B, C and D follow
+  kLtReductionNone = 0,         // K is not split
   kLtReductionComputeType = 2,
 };
 

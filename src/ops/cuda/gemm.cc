@@ -21,6 +21,13 @@ namespace {
 // are made anew, for some microseconds each.
 constexpr size_t kMaxProducts = 8192;
 
+// What a product of any number of rows is chosen for, batch-invariantly.
+constexpr int64_t kInvariantRows = 128;
+
+// Partial sums of a split K are added in float32 and in order: neither accuracy nor the bits of a
+// result may depend on a race.
+constexpr uint32_t kReductions = kLtReductionComputeType;
+
 int lt_type(DType dtype) {
   switch (dtype) {
     case DType::kFloat16:
@@ -135,14 +142,11 @@ GemmState::Product GemmState::make_product(const ProductKey& key) const {
   return product;
 }
 
-std::vector<LtHeuristic> GemmState::candidates(const Product& product, int alignment,
-                                               int wanted) const {
+std::vector<LtHeuristic> GemmState::candidates(const Product& product, int alignment, int wanted,
+                                               uint32_t reductions) const {
   LtPreference* preference = nullptr;
   check_lt(lt_.MatmulPreferenceCreate(&preference), "MatmulPreferenceCreate");
   const uint64_t workspace = kGemmWorkspaceBytes;
-  // Partial sums of a split K are added in float32 and in order: neither accuracy nor the bits of a
-  // result may depend on a race.
-  const uint32_t reductions = kLtReductionComputeType;
   (void)lt_.MatmulPreferenceSetAttribute(preference, kLtPreferenceWorkspace, &workspace,
                                          sizeof workspace);
   (void)lt_.MatmulPreferenceSetAttribute(preference, kLtPreferenceReductions, &reductions,
@@ -186,9 +190,30 @@ bool GemmState::choose(const GemmKey& key, Product& product) const {
       return true;
     }
   }
-  const auto list = candidates(product, key.alignment, 1);
+  const auto list = candidates(product, key.alignment, 1, kReductions);
   if (list.empty()) return false;
   product.algo = list.front().algo;
+  return true;
+}
+
+bool GemmState::choose_for_all_rows(const ProductKey& key, Product& product) {
+  GemmKey any = key.gemm;
+  any.m = 0;
+  const auto [found, is_new] = for_all_rows_.try_emplace(any);
+  if (is_new) {
+    // An algorithm's tile makes a row of out in one order of k; only where K is split into parts
+    // may that follow the number of rows.
+    ProductKey model = key;
+    model.gemm.m = kInvariantRows;
+    const auto list = candidates(make_product(model), any.alignment, 1, kLtReductionNone);
+    if (!list.empty()) found->second = list.front().algo;
+  }
+  if (!found->second) return false;
+  require(
+      check(product, *found->second), ErrorCode::kInternal,
+      "linear: cuBLASLt's algorithm for {} x {} does not take {} rows, as batch invariance needs",
+      any.n, any.k, key.gemm.m);
+  product.algo = *found->second;
   return true;
 }
 
@@ -230,7 +255,8 @@ bool GemmState::run(ExecContext& context, const LinearArgs& args) {
   if (found == products_.end()) {
     if (products_.size() >= kMaxProducts) products_.clear();
     auto product = std::make_unique<Product>(make_product(key));
-    product->possible = choose(key.gemm, *product);
+    product->possible = context.cuda_state().batch_invariant ? choose_for_all_rows(key, *product)
+                                                             : choose(key.gemm, *product);
     found = products_.emplace(key, std::move(product)).first;
   }
   if (!found->second->possible) return false;

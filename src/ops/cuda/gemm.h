@@ -3,6 +3,7 @@
 // Matrix products through cuBLASLt.
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -64,9 +65,12 @@ class GemmState {
   struct Search;
 
   Product make_product(const ProductKey& key) const;
-  std::vector<LtHeuristic> candidates(const Product& product, int alignment, int wanted) const;
+  std::vector<LtHeuristic> candidates(const Product& product, int alignment, int wanted,
+                                      uint32_t reductions) const;
   bool check(const Product& product, const LtAlgo& algo) const;  // it runs, in our workspace
   bool choose(const GemmKey& key, Product& product) const;
+  // One algorithm for any number of rows: of a product of the same matrices otherwise.
+  bool choose_for_all_rows(const ProductKey& key, Product& product);
   int launch(const Product& product, const LinearArgs& args, const LtAlgo& algo,
              CUstream_st* stream) const;
   GemmSearch search_one(ExecContext& context, const GemmProblem& problem, Search& memory);
@@ -77,6 +81,7 @@ class GemmState {
   GemmTable table_;
   std::string cache_file_;
   std::unordered_map<ProductKey, std::unique_ptr<Product>, ProductKeyHash> products_;
+  std::unordered_map<GemmKey, std::optional<LtAlgo>, GemmKeyHash> for_all_rows_;  // keys of 0 rows
 };
 
 // ~/.cache/miniinfer/gemm-<device>-<version>.txt, by XDG_CACHE_HOME and HOME; empty without both.

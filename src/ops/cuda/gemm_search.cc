@@ -63,7 +63,7 @@ GemmSearch GemmState::search_one(ExecContext& context, const GemmProblem& proble
     GemmKey near = key;
     near.m = rows;
     for (const LtHeuristic& candidate :
-         candidates(make_product({near, k, k, n}), 16, kCandidates)) {
+         candidates(make_product({near, k, k, n}), 16, kCandidates, kLtReductionComputeType)) {
       const bool known = std::ranges::any_of(trials, [&](const Trial& trial) {
         return std::ranges::equal(trial.algo.data, candidate.algo.data);
       });

@@ -27,7 +27,7 @@ bool takes(const DeviceInfo& device, const LinearArgs& args) {
 bool skinny_linear(ExecContext& context, const LinearArgs& args) {
   const DeviceState& state = context.cuda_state();
   const DeviceInfo& device = state.info();
-  if (!takes(device, args)) return false;
+  if (state.batch_invariant || !takes(device, args)) return false;
   const SkinnyParams params{.x = args.x.raw(),
                             .x_stride = args.x.stride(0),
                             .weight = args.weight.raw(),

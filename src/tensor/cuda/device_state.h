@@ -21,6 +21,9 @@ class DeviceState {
   void synchronize() const { stream_.synchronize(); }
 
   std::shared_ptr<GemmState> gemm;  // made by the first matrix product
+  // Operators choose nothing by the number of rows: a row's result is then the same, bit for bit,
+  // whatever other rows are computed with it. Set before the first operator runs.
+  bool batch_invariant = false;
 
  private:
   DeviceInfo info_;
