@@ -36,7 +36,7 @@ class CudaLlama : public Model {
       : config_(config),
         dtype_(dtype),
         device_(device),
-        loader_(std::move(weights), dtype, WeightLoader::Contents::kUnfilled),
+        loader_(std::move(weights), dtype, device),
         placed_(loader_, device),
         rotary_(make_rotary_embedding(config.rope, config.head_dim)),
         head_dim_((config.head_dim + 7) / 8 * 8) {

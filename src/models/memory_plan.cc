@@ -12,13 +12,13 @@
 namespace miniinfer {
 namespace {
 
-size_t weight_bytes(const ModelOutline& outline, DType stored_default, DType dtype,
+size_t weight_bytes(const ModelOutline& outline, DType stored_default, DType dtype, Device device,
                     const WeightStore* weights) {
   size_t bytes = 0;
   for (const ParameterInfo& parameter : outline.parameters) {
     const bool known = weights != nullptr && weights->contains(parameter.name);
     DType held = known ? weights->find(parameter.name).dtype() : stored_default;
-    if (!parameter.used_in_place && needs_conversion(held, dtype)) held = dtype;
+    if (!parameter.used_in_place && needs_conversion(held, dtype, device)) held = dtype;
     bytes += static_cast<size_t>(parameter.shape.num_elements()) * dtype_size(held);
   }
   return bytes;
@@ -50,7 +50,8 @@ MemoryPlan plan_memory(const ModelConfig& config, DType dtype, const MemoryLimit
   KvCacheSpec spec = outline.model->kv_cache_spec();
   spec.block_size = limits.block_size;
   MemoryPlan plan;
-  plan.weight_bytes = weight_bytes(outline, config.checkpoint_dtype, dtype, weights);
+  plan.weight_bytes =
+      weight_bytes(outline, config.checkpoint_dtype, dtype, limits.device, weights);
   plan.workspace_bytes =
       outline.model->workspace_bytes(limits.max_tokens, limits.max_sequences, limits.num_threads) +
       limits.device_workspace_bytes;

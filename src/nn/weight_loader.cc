@@ -30,14 +30,14 @@ void convert(const ConstTensorView& from, TensorView to) {
 }  // namespace
 
 WeightLoader::WeightLoader(std::shared_ptr<const WeightStore> store, DType activation_dtype,
-                           Contents contents)
-    : store_(std::move(store)), activation_dtype_(activation_dtype), contents_(contents) {}
+                           Device device)
+    : store_(std::move(store)), activation_dtype_(activation_dtype), device_(device) {}
 WeightLoader::~WeightLoader() = default;
 WeightLoader::WeightLoader(WeightLoader&&) noexcept = default;
 
 ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
-  const ConstTensorView view =
-      contents_ == Contents::kNow ? store_->get(name, shape) : store_->get_unfilled(name, shape);
+  const ConstTensorView view = device_.type == DeviceType::kCpu ? store_->get(name, shape)
+                                                                : store_->get_unfilled(name, shape);
   const DType dtype = view.dtype();
   require(dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16,
           ErrorCode::kUnsupported,
@@ -49,7 +49,8 @@ ConstTensorView WeightLoader::get(const std::string& name, const Shape& shape) {
 
 ConstTensorView WeightLoader::matrix(const std::string& name, int64_t rows, int64_t columns) {
   const ConstTensorView stored = get(name, {rows, columns});
-  if (!needs_conversion(stored.dtype(), activation_dtype_) || !store_->readable()) return stored;
+  if (!needs_conversion(stored.dtype(), activation_dtype_, device_) || !store_->readable())
+    return stored;
   converted_.push_back(std::make_unique<Tensor>(stored.shape(), activation_dtype_));
   store_->fill(stored);
   convert(stored, *converted_.back());

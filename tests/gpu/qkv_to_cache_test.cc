@@ -3,6 +3,8 @@
 #include <deque>
 
 #include "gpu/device_tensor.h"
+#include "miniinfer/ops/attention.h"
+#include "miniinfer/ops/rope.h"
 #include "ops/qkv_problem.h"
 #include "ops/ref/reference.h"
 
@@ -77,6 +79,13 @@ TEST_F(Gpu, QkvToCacheMatchesTheReference) {
                  what + " keys");
     expect_cache(p.values, p, reference.cache, false, 0, rounding, what + " values");
   }
+}
+
+TEST_F(Gpu, WhatRunsOnACpuOnlyNamesTheDevice) {
+  const std::string message = "runs on a CPU only, and the context is of cuda:0";
+  expect_error(ErrorCode::kUnsupported, "kv_write: " + message, [] { kv_write(gpu(), {}); });
+  expect_error(ErrorCode::kUnsupported, "rope: " + message, [] { rope(gpu(), {}); });
+  expect_error(ErrorCode::kUnsupported, "rope_table: " + message, [] { rope_table(gpu(), {}); });
 }
 
 }  // namespace

@@ -42,6 +42,11 @@ TEST(MemoryPlan, CountsWeightsCacheAndBlocks) {
                                     28 * plan.kv_bytes_per_block);
   EXPECT_EQ(plan_memory(config, DType::kFloat32, limits).weight_bytes, plan.weight_bytes)
       << "bf16 is used in place";
+  MemoryLimits on_gpu = limits;
+  on_gpu.device = {DeviceType::kCuda, 0};
+  on_gpu.memory_bytes = size_t{1} << 30;
+  EXPECT_GT(plan_memory(config, DType::kFloat32, on_gpu).weight_bytes, plan.weight_bytes * 19 / 10)
+      << "matrices are converted";
   MemoryLimits fixed = limits;
   fixed.kv_cache_bytes = 10 * plan.kv_bytes_per_block + 1;
   EXPECT_EQ(plan_memory(config, DType::kBFloat16, fixed).num_blocks, 10);

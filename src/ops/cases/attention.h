@@ -48,6 +48,8 @@ inline constexpr AttentionCase kDeviceAttentionCases[] = {
     {1, 2048, 2048, 32, 8, 128, DType::kBFloat16},
     {1, 128, 128, 32, 8, 128, DType::kBFloat16},
     {1, 512, 8192, 32, 8, 128, DType::kBFloat16},
+    {1, 256, 32768, 32, 8, 128, DType::kBFloat16},
+    {1, 20, 32768, 32, 8, 128, DType::kBFloat16},
     {1, 16384, 16384, 32, 8, 128, DType::kBFloat16, 4096},
     {1, 16384, 16384, 16, 16, 128, DType::kFloat16},
     {1, 16384, 16384, 32, 32, 64, DType::kBFloat16},
