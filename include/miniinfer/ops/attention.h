@@ -38,8 +38,9 @@ struct KvWriteArgs {
   PagedKvCache cache;
 };
 
-// Stores each token's key and value in its slot, converted to the cache's dtype. Throws Error
-// invalid_argument (a slot beyond the cache, a shape, a dtype), unsupported (another block size).
+// Stores each token's key and value in its slot, converted to the cache's dtype. On a CPU only:
+// CUDA has qkv_to_cache(). Throws Error invalid_argument (a slot beyond the cache, a shape, a
+// dtype), unsupported (another block size, a CUDA context).
 void kv_write(ExecContext& context, const KvWriteArgs& args);
 
 // What a step's attention looks like, the same for every layer.

@@ -15,7 +15,8 @@ struct RopeTableArgs {
 };
 
 // cos/sin(position * inv_freq) * scale; the angle is rounded to float32 first, as the reference
-// models do. Computed once a step, used by every layer. Throws Error invalid_argument.
+// models do. Computed once a step, used by every layer. On a CPU only: CUDA has qkv_to_cache().
+// Throws Error invalid_argument, unsupported (a CUDA context).
 void rope_table(ExecContext& context, const RopeTableArgs& args);
 
 struct RopeArgs {
@@ -26,7 +27,8 @@ struct RopeArgs {
 };
 
 // Rotary position embedding, half-split convention: (x[i], x[i + R/2]) is rotated by the angle of
-// pair i. Throws Error invalid_argument. Source: Su et al., "RoFormer", 2021; the pairing is the
+// pair i. On a CPU only: CUDA has qkv_to_cache(). Throws Error invalid_argument, unsupported (a CUDA
+// context). Source: Su et al., "RoFormer", 2021; the pairing is the
 // one of Hugging Face checkpoints.
 void rope(ExecContext& context, const RopeArgs& args);
 
