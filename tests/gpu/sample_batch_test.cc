@@ -81,7 +81,7 @@ TEST_F(Gpu, SampleBatchDrawsWhatTheCpuDraws) {
   for (int round = 0; round < cases(150); ++round) {
     const int64_t vocabs[] = {1, 2, 7, 33, 255, 256, 1000, 5000, 32000, 50257, 128256, 151936};
     const int64_t vocab = vocabs[round % std::size(vocabs)];
-    const SamplingProblem p(random, vocab > 10000 ? 24 : 100, vocab, round % 3 != 0);
+    const SamplingProblem p(random, cases(vocab > 10000 ? 24 : 100), vocab, round % 3 != 0);
     const std::vector<int32_t> got = sample_there(p), want = sample_here(p);
     expect_equal_scores(p, got, static_cast<int>(std::min<int64_t>(vocab, random.below(21))),
                         fmt::format("seed {} round {} vocab {}", fresh_seed(), round, vocab));
@@ -100,14 +100,15 @@ TEST_F(Gpu, SampleBatchDrawsWhatTheCpuDraws) {
     }
   }
   printf("%ld of %ld tokens equal the CPU's\n", equal, total);
-  EXPECT_GE(total, cases(10'000));
+  EXPECT_TRUE(few_cases() || total >= 10'000) << total;
   EXPECT_GE(equal, total - 2 - total / 500);  // borders within the CPU's rounding are rare
 }
 
 TEST_F(Gpu, GreedyRowsTakeTheirLargest) {
   Random random(fresh_seed() + 8);
   for (const int64_t vocab : {1, 5, 1000, 4099, 50257, 151936}) {
-    for (const int64_t rows : {1, 3, 70}) {
+    if (few_cases() && vocab > 60'000) continue;
+    for (const int64_t rows : {1, 3, cases(70)}) {
       const SamplingProblem p(random, rows, vocab, false);
       for (int64_t r = 0; r < rows; ++r) p.spec(r).temperature = 0;
       const std::vector<int32_t> want = sample_here(p);
@@ -149,11 +150,13 @@ TEST_F(Gpu, RowsThatAreNoDistributionSaySo) {
 
 TEST_F(Gpu, ARowsTokenDoesNotDependOnItsCompany) {
   Random random(fresh_seed() + 10);
-  const SamplingProblem p(random, 80, 30011, true);
+  const int64_t rows = few_cases() ? 10 : 80;
+  const SamplingProblem p(random, rows, 30011, true);
   const std::vector<int32_t> together = sample_there(p);
-  std::vector<SamplingSpec> specs(p.specs.data<SamplingSpec>(), p.specs.data<SamplingSpec>() + 80);
-  for (int64_t r = 0; r < 80; ++r) p.spec(r).row = -1;
-  for (int64_t r = 0; r < 80; r += 9) {
+  std::vector<SamplingSpec> specs(p.specs.data<SamplingSpec>(),
+                                  p.specs.data<SamplingSpec>() + rows);
+  for (int64_t r = 0; r < rows; ++r) p.spec(r).row = -1;
+  for (int64_t r = 0; r < rows; r += 9) {
     p.spec(r) = specs[r];
     EXPECT_EQ(sample_there(p)[r], together[r]) << fresh_seed();
     p.spec(r).row = -1;
@@ -164,7 +167,7 @@ TEST_F(Gpu, ScoreBatchMatchesTheReference) {
   Random random(fresh_seed() + 11);
   for (const int64_t vocab : {1, 5, 64, 3000, 50257, 151936}) {
     for (const int top : {0, 1, 5, 20, 300}) {
-      if (top > vocab) continue;
+      if (top > vocab || (few_cases() && vocab > 60'000)) continue;
       const SamplingProblem p(random, 9, vocab, false);
       p.logits.data<float>()[3 * vocab] = NAN;
       std::vector<int32_t> rows, tokens;
