@@ -21,8 +21,11 @@ namespace {
 // are made anew, for some microseconds each.
 constexpr size_t kMaxProducts = 8192;
 
-// What a product of any number of rows is chosen for, batch-invariantly.
-constexpr int64_t kInvariantRows = 128;
+// What a product of any number of rows is chosen for, batch-invariantly. An 8B model on an H200, of
+// 64, 128, 256 and 512: 8 prompts of 2,048 tokens take 701, 484, 398 and 374 ms (373 without the
+// mode), 256 answers get 12.8, 22.1, 23.8 and 21.6k tokens/s (26.6k), one 69, 161, 112 and 101
+// (234); a 0.6B model 300, 280, 604 and 584 (1,001).
+constexpr int64_t kInvariantRows = 256;
 
 // Partial sums of a split K are added in float32 and in order: neither accuracy nor the bits of a
 // result may depend on a race.
