@@ -198,16 +198,16 @@ void Profiler::begin_step(ExecContext& context, int64_t tokens, int64_t sequence
 }
 
 void Profiler::note_graph() {
-  if (step_open_) profile_.steps.back().graph = true;
+  if (open_ && step_open_) profile_.steps.back().graph = true;
 }
 
 void Profiler::step_queued() {
-  if (device_ && by_operator_) device_->release();
+  if (by_operator() && device_) device_->release();
   mark_step_end();
 }
 
 void Profiler::mark_step_end() {
-  if (!step_open_ || !open_) return;
+  if (!open_ || !step_open_) return;
   if (device_) return device_->end_step();
   profile_.steps.back().time.end_ns = now();
 }
@@ -218,7 +218,7 @@ void Profiler::close_step() {
 
 void Profiler::begin_op(const char* name, OpCost cost) {
   if (nvtx_) cuda::nvtx_push(name);
-  if (!by_operator_) return;
+  if (!by_operator()) return;
   profile_.ops.push_back({.kind = kind_id(name, cost),
                           .part = name_id(part_),
                           .layer = layer_,
@@ -230,7 +230,7 @@ void Profiler::begin_op(const char* name, OpCost cost) {
 
 void Profiler::end_op() noexcept {
   if (nvtx_) cuda::nvtx_pop();
-  if (!by_operator_) return;
+  if (!by_operator()) return;
   if (!device_) {
     profile_.ops.back().time.end_ns = now();
     return;

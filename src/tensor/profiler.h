@@ -104,9 +104,10 @@ class Profiler {
   void step_queued();
   void mark_step_end();
 
-  // Whether the step that runs is taken apart by operator.
-  bool by_operator() const { return by_operator_; }
-  bool watches_operators() const { return by_operator_ || nvtx_; }
+  // Whether the step that runs is taken apart by operator. Outside of a recorded turn the rest is
+  // stop()'s, which may run meanwhile.
+  bool by_operator() const { return open_ && by_operator_; }
+  bool watches_operators() const { return by_operator() || nvtx_; }
   void set_part(const char* part, int layer) {
     part_ = part;
     layer_ = layer;

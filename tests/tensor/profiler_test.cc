@@ -116,6 +116,22 @@ TEST(Profiler, AnIdleEngineLeavesNoGap) {
   EXPECT_EQ(profiler.stop().steps[1].gap_ns, -1);
 }
 
+// What an engine does between turns, while stop() may take the profile away.
+TEST(Profiler, RecordsNothingOutsideOfATurn) {
+  ExecContext context = ExecContext::cpu(1);
+  Profiler profiler;
+  context.set_profiler(&profiler);
+  profiler.start(Profiler::Mode::kOperators);
+  turn(context, profiler, 1);
+  EXPECT_FALSE(profiler.by_operator());
+  work(context, "linear", 1);
+  profiler.note_graph();
+  profiler.step_queued();
+  const Profile profile = profiler.stop();
+  EXPECT_EQ(profile.ops.size(), 3U);
+  EXPECT_FALSE(profile.steps[0].graph);
+}
+
 TEST(Profiler, StopWaitsForTheTurnThatRuns) {
   ExecContext context = ExecContext::cpu(1);
   Profiler profiler;
