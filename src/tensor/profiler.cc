@@ -152,7 +152,8 @@ void Profiler::begin_host(const char* name) {
   if (nvtx_) cuda::nvtx_push(name);
   if (depth_++ == 0 && mode_ != Mode::kOff) {
     const std::lock_guard lock(mutex_);
-    open_ = mode_ != Mode::kOff;
+    turn_mode_ = mode_;
+    open_ = turn_mode_ != Mode::kOff;
     phases_.clear();
     turn_step_ = -1;
   }
@@ -180,7 +181,7 @@ void Profiler::begin_step(ExecContext& context, int64_t tokens, int64_t sequence
   turn_step_ = static_cast<int32_t>(index);
   for (size_t i = phases_.front(); i < profile_.host.size(); ++i)
     profile_.host[i].step = turn_step_;
-  by_operator_ = mode_ == Mode::kOperators && profile_.ops.size() < kMaxOps;
+  by_operator_ = turn_mode_ == Mode::kOperators && profile_.ops.size() < kMaxOps;
   // The gap is known when both steps' times are; 0 marks it.
   profile_.steps.push_back({.tokens = tokens,
                             .sequences = sequences,

@@ -127,8 +127,9 @@ class Profiler {
   // Orders start() and stop() with the beginning and the end of a turn.
   std::mutex mutex_;
   std::condition_variable closed_;
-  bool open_ =
-      false;  // a turn is recorded: all below is the engine thread's; else start()'s, stop()'s
+  // A turn is recorded: all below is the engine thread's; else start()'s, stop()'s.
+  bool open_ = false;
+  Mode turn_mode_ = Mode::kOff;  // as it was when the turn began
 
   Profile profile_;
   std::map<std::string, uint32_t, std::less<>> name_ids_, kind_ids_;
