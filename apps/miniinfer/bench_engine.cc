@@ -62,6 +62,9 @@ void add_bench_engine(CLI::App& app, Action& action) {
   app.add_option("--temperature", options.temperature, "Of the sampling; 0 is greedy")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
+  app.add_option("--top-k", options.top_k, "Of the sampling; 0 is off")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--top-p", options.top_p, "Of the sampling")
       ->check(CLI::Range(1e-6, 1.0))
       ->capture_default_str();

@@ -45,6 +45,7 @@ std::unique_ptr<Request> decoding_request(const EngineOverheadOptions& options, 
     input.prompt[i] = static_cast<int32_t>((i * 7 + id) % options.vocab);
   input.params.max_tokens = options.steps + options.prompt_tokens;
   input.params.temperature = options.temperature;
+  input.params.top_k = options.top_k;
   input.params.top_p = options.top_p;
   input.params.ignore_eos = true;
   auto request = std::make_unique<Request>(id, std::move(input), nullptr, 16);

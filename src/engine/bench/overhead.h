@@ -19,6 +19,7 @@ struct EngineOverheadOptions {
   int64_t vocab = 1024;
   int prompt_tokens = 512;
   double temperature = 0;  // 0 is greedy
+  int top_k = 0;           // 0 is off
   double top_p = 1;
   int steps = 400;
   int num_threads = 0;  // 0: every CPU this process may use
