@@ -177,6 +177,16 @@ std::map<std::string, std::vector<std::string>> read_index(const fs::path& path)
   return shards;
 }
 
+fs::path resolve_shard(const fs::path& directory, const std::string& index,
+                       const std::string& file) {
+  try {
+    return resolve_inside(directory, file);
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                fmt::format("{}: weight_map: {}", (directory / index).string(), error.message()));
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const WeightStore> WeightStore::open(const fs::path& directory) {
@@ -190,7 +200,7 @@ std::shared_ptr<const WeightStore> WeightStore::open(const fs::path& directory) 
     store->finish((directory / single).string());
   } else if (fs::exists(fs::symlink_status(directory / index, error))) {
     for (const auto& [file, names] : read_index(resolve_inside(directory, index)))
-      store->add_file(resolve_inside(directory, file), &names);
+      store->add_file(resolve_shard(directory, index, file), &names);
     store->finish((directory / index).string());
   } else {
     fail(ErrorCode::kNotFound, "{}: neither {} nor {} is there; other weight formats are not read",

@@ -90,6 +90,7 @@ TEST(WeightStore, NeverLeavesTheDirectory) {
     dir.write("model.safetensors.index.json", R"({"weight_map":{"x":")" + file + "\"}}");
   };
   index("../" + outside.path().filename().string() + "/x.safetensors");
+  expect_refused(dir, "index.json: weight_map: ");
   expect_refused(dir, "leads out of the model's directory");
   index(outside.path().string() + "/x.safetensors");
   expect_refused(dir, "leads out of the model's directory");

@@ -5,7 +5,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use super::printing::append_str;
-use super::{filters, guard, methods};
+use super::{filters, guard, jinja_tests, methods};
 
 /// Instructions; a long chat with tools takes some 10,000.
 const FUEL: u64 = 5_000_000;
@@ -33,6 +33,7 @@ pub fn new() -> Environment<'static> {
         Ok(())
     });
     filters::install(&mut environment);
+    jinja_tests::install(&mut environment);
     environment
 }
 

@@ -102,6 +102,7 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
             })
             .collect::<String>()
             .into(),
+        "title" => Value::from(title(text)),
         "casefold" => Value::from(text.to_lowercase()),
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_numeric())),
         "find" | "index" => {
@@ -115,6 +116,20 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
         _ => return Ok(None),
     };
     Ok(Some(result))
+}
+
+/// Every letter that follows no letter is a capital, the others are not.
+fn title(text: &str) -> String {
+    let mut inside = false;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match inside {
+            true => out.extend(c.to_lowercase()),
+            false => out.extend(c.to_uppercase()),
+        }
+        inside = c.is_uppercase() || c.is_lowercase();
+    }
+    out
 }
 
 fn found_or(at: Option<Value>, lenient: bool) -> Result<Option<Value>, Error> {

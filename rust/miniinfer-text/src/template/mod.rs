@@ -6,6 +6,7 @@ mod filters;
 mod for_else;
 mod generation_tag;
 mod guard;
+mod jinja_tests;
 mod methods;
 mod printing;
 mod protect;
