@@ -153,8 +153,7 @@ int64_t collect(const float* x, int64_t n, float low, float high, int32_t* ids, 
     const auto v = load(d, x + i, n - i);
     auto keep = hn::And(hn::Ge(v, vlow), hn::Lt(v, vhigh));
     if (i + lanes > n) keep = hn::And(keep, hn::FirstN(d, static_cast<size_t>(n - i)));
-    // In a short row most vectors hold one, and to guess which costs more than it saves.
-    if (n > 4096 && hn::AllFalse(d, keep)) continue;
+    if (hn::AllFalse(d, keep)) continue;
     // Compressed in a register: compressing stores are microcoded on Zen 4.
     hn::StoreU(hn::Compress(v, keep), d, values + count);
     hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(i)), hn::RebindMask(di, keep)), di,
