@@ -32,8 +32,11 @@ void print_steps(const ProfileReport& report) {
 }
 
 void print_operators(const OperatorTable& table) {
-  print(fmt::format("\n{} by operator: {} steps of {:.1f} us, {:.1f} us of it in operators\n",
-                    table.kind, table.steps, table.step_us, table.operators_us));
+  print(fmt::format(
+      "\n{} by operator: {} steps of {:.1f} us, {:.1f} us of it in {:.0f} calls; as it runs "
+      "{:.1f} us\n",
+      table.kind, table.steps, table.step_us, table.operators_us, table.calls,
+      table.as_it_runs_us));
   print(fmt::format("{:<14} {:<20} {:>6} {:>10} {:>6} {:>9} {:>9} {:>8} {:>7} {:>9} {:>7}  {}\n",
                     "operator", "shape", "calls", "us a step", "share", "us", "MB", "GB/s", "% mem",
                     "GFLOP/s", "% peak", "limited by"));
@@ -119,8 +122,10 @@ void print_profile(const ProfileReport& report) {
   }
   if (limits.on_gpu)
     print(
-        "\nBy operator there are no graphs and no overlap of kernels, and each call's time holds "
-        "about 1 us of its events.\n");
+        "\nBy operator there are no graphs, kernels do not overlap, and an event follows each "
+        "call: "
+        "by what a step\nis longer than as it runs, over its calls, each call's time is about too "
+        "long.\n");
 }
 
 }  // namespace miniinfer

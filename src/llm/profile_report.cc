@@ -128,6 +128,7 @@ OperatorTable operator_table(const Profile& profile, const std::string& kind,
     all.push_back(&op);
     table.operators_us += kUs * static_cast<double>(op.time.ns()) / steps;
   }
+  table.calls = static_cast<double>(all.size()) / steps;
   for (const auto& [id, ops] : calls)
     table.rows.push_back(operator_row(profile, ops, steps, limits));
   std::ranges::sort(table.rows, std::ranges::greater(), &OperatorRow::step_us);
@@ -159,8 +160,16 @@ std::optional<ProfilePasses> profile_passes(Profiler& profiler, bool warm,
 ProfileReport report_profile(const ProfilePasses& passes, const MachineLimits& limits) {
   ProfileReport report{.limits = limits, .steps = step_rows(passes.steps), .operators = {}};
   for (const char* kind : {"prefill", "decode"})
-    if (OperatorTable table = operator_table(passes.operators, kind, limits); table.steps > 0)
+    if (OperatorTable table = operator_table(passes.operators, kind, limits); table.steps > 0) {
+      int64_t count = 0;
+      for (const StepRow& row : report.steps) {
+        if (row.kind != kind) continue;
+        table.as_it_runs_us += static_cast<double>(row.count) * row.step_us;
+        count += row.count;
+      }
+      if (count > 0) table.as_it_runs_us /= static_cast<double>(count);
       report.operators.push_back(std::move(table));
+    }
   return report;
 }
 
@@ -191,6 +200,8 @@ Json ProfileReport::to_json() const {
     item["kind"] = table.kind;
     item["steps"] = table.steps;
     item["step_us"] = table.step_us;
+    item["as_it_runs_us"] = table.as_it_runs_us;
+    item["calls"] = table.calls;
     item["operators_us"] = table.operators_us;
     item["operators"] = Json::array();
     for (const OperatorRow& row : table.rows) {

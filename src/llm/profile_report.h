@@ -53,6 +53,8 @@ struct OperatorTable {
   std::string kind;
   int64_t steps = 0;
   double step_us = 0;              // all of a step
+  double as_it_runs_us = 0;        // such a step in the other pass; 0: there was none
+  double calls = 0;                // of operators, a step
   double operators_us = 0;         // in operators
   std::vector<OperatorRow> rows;   // longest first
   std::vector<std::string> parts;  // "attention", "mlp", ... in order of their first use

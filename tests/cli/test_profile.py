@@ -79,6 +79,9 @@ def test_the_tables_add_up(profiled):
         layers = sum(us for row in table["layers"] for key, us in row.items() if key != "layer")
         assert operators == pytest.approx(table["operators_us"]) == pytest.approx(layers)
         assert table["operators_us"] < table["step_us"]
+        assert table["calls"] == sum(row["calls"] for row in table["operators"])
+        (as_it_runs,) = (row["step_us"] for row in profile["steps"] if row["kind"] == table["kind"])
+        assert table["as_it_runs_us"] == pytest.approx(as_it_runs)
     for row in profile["steps"]:
         assert row["count"] == {"prefill": 1, "decode": 8}[row["kind"]]
         assert row["sequences"] == 1
