@@ -1,8 +1,8 @@
 #include "ops/cpu/linear.h"
 
 #include <algorithm>
-#include <atomic>
 
+#include "base/task_ranges.h"
 #include "base/thread_pool.h"
 #include "ops/cpu/linear_avx512bf16.h"
 #include "ops/cpu/linear_highway.h"
@@ -10,14 +10,19 @@
 namespace miniinfer::cpu {
 namespace {
 
-// With a few rows of x the weights are read once: all tokens visit a block of 16 rows by 1 KiB
-// while the next block, 16 lines of each row, is fetched. Both, 16 tokens' share of x and their
-// parked accumulators are 64 KiB, of which the first-level cache holds what is in use. From memory
-// 16 tokens multiply at 36 to 39 GB/s of weights so, at 27 to 34 with four whole rows a visit.
-// Beyond kResidentTokens arithmetic dominates, and a chunk of weights is kept in the second-level
-// cache.
-constexpr int64_t kResidentBlockRows = 16;
+// With a few rows of x the weights are read once: all tokens visit a block of them while the next
+// block is fetched. From memory that reads at 50 GB/s, 16 tokens multiply so many GB/s of weights:
+//   bytes of a row                                       1792  2048  3072  4096  6144  8192
+//   8 whole rows, no accumulators parked                   40    39    38    32    26    25
+//   16 rows by 1 KiB                                       33    33    39    31    39    30
+//   8 rows by 1 KiB                                        30    32    34    33    38    31
+// Rows a multiple of 4 KiB apart share the first-level cache's sets, where 16 do not fit. Beyond
+// kResidentTokens arithmetic dominates, and a chunk of weights is kept in the second-level cache.
+constexpr int64_t kWholeRowBytes = 2048;
 constexpr int64_t kResidentBlockBytes = 1024;
+constexpr int64_t kResidentBlockRows = 16;
+constexpr int64_t kResidentFewRows = 8;
+constexpr int64_t kAliasBytes = 4096;
 // Beyond kResidentTokens: six rows of x take 24 KiB. Half of that lost a seventh when rows are a
 // multiple of 4 KiB apart, for then only half of the cache's sets are used.
 constexpr int64_t kBlockBytes = 4096;
@@ -162,13 +167,13 @@ void run_resident(const Problem& p, LinearBlock& block, const Scratch& scratch, 
 }
 
 // A group of tokens after the other against rows [begin, end), which stay in the second-level
-// cache. Meanwhile the next group's x and a share of the rows that the next task will likely want
+// cache. Meanwhile the next group's x and a share of the next task's rows
 // are fetched.
 void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
                 int64_t end) {
   const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
   const int64_t groups = p.plan.num_groups;
-  int64_t ahead = begin + p.plan.chunk_rows * p.plan.threads;
+  int64_t ahead = end;
   const int64_t ahead_end = std::min(p.n, ahead + p.plan.chunk_rows);
   const int64_t share = (p.plan.chunk_rows + groups - 1) / groups;
   block.rows = end - begin;
@@ -230,10 +235,12 @@ void prepare_resident(const Problem& p, const Scratch& scratch, XLayout& prepare
   prepared = layout;
 }
 
-// Tasks of plan.chunk_rows each, claimed as threads become free.
-void run_tasks(const Group& group, std::atomic<int64_t>& next, const Scratch& scratch) {
+// Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a task's
+// end are its next task's.
+void run_tasks(const Group& group, TaskRanges& tasks, int part) {
+  const Scratch scratch = scratch_of(group.scratch, group.scratch_floats, part);
   XLayout prepared = XLayout::kInPlace;  // what scratch.x holds
-  for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < group.num_tasks;) {
+  for (int64_t task; (task = tasks.claim(part)) >= 0;) {
     const Problem* p = group.problems + group.count - 1;
     while (p->first_task > task) --p;
     prepare_resident(*p, scratch, prepared);
@@ -297,9 +304,13 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
                                plan.num_groups == 1 ? int64_t{kMaxRows} : kGroupChunkRows);
   plan.chunk_rows = plan.chunk_rows / kRowTile * kRowTile;
   const bool revisit = plan.num_groups > 1 && resident;
-  plan.block_k = (revisit ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
+  const bool whole_rows = bytes_per_row <= kWholeRowBytes;
+  plan.block_k =
+      (revisit && !whole_rows ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
   plan.block_rows = plan.chunk_rows;
-  if (revisit) plan.block_rows = kResidentBlockRows;
+  if (revisit)
+    plan.block_rows =
+        whole_rows || bytes_per_row % kAliasBytes == 0 ? kResidentFewRows : kResidentBlockRows;
   return plan;
 }
 
@@ -327,10 +338,10 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
   const Workspace::Scope scope(context.workspace());
   group.scratch_floats = scratch_floats(m, k);
   group.scratch = context.workspace().allocate_array<float>(group.scratch_floats * group.threads);
-  std::atomic<int64_t> next{0};
-  const auto work = [&](int part) {
-    run_tasks(group, next, scratch_of(group.scratch, group.scratch_floats, part));
-  };
+  const auto threads = static_cast<size_t>(group.threads);
+  TaskRanges tasks({context.workspace().allocate_array<TaskRanges::Range>(threads), threads},
+                   group.num_tasks);
+  const auto work = [&](int part) { run_tasks(group, tasks, part); };
   if (group.threads == 1) return work(0);
   if (group.cut_beforehand) return run_cut(context, group);
   context.pool().run(work);
@@ -341,7 +352,7 @@ void linear(ExecContext& context, std::span<const LinearArgs> group) {
 }
 
 size_t linear_workspace_bytes(int64_t m, int64_t k, int num_threads) {
-  return static_cast<size_t>(scratch_floats(m, k)) * sizeof(float) *
+  return (static_cast<size_t>(scratch_floats(m, k)) * sizeof(float) + sizeof(TaskRanges::Range)) *
          static_cast<size_t>(num_threads);
 }
 
