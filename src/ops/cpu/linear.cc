@@ -1,6 +1,7 @@
 #include "ops/cpu/linear.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/task_ranges.h"
 #include "base/thread_pool.h"
@@ -13,7 +14,8 @@ namespace {
 // With a few rows of x the weights are read once: all tokens visit a block of them while the next
 // block is fetched. From memory that reads at 50 GB/s, 16 tokens multiply so many GB/s of weights:
 //   bytes of a row                                       1792  2048  3072  4096  6144  8192
-//   8 whole rows, no accumulators parked                   40    39    38    32    26    25
+//   4 whole rows, no accumulators parked                   37    41    28    27    25    24
+//   8 whole rows                                           40    38    38    32    26    25
 //   16 rows by 1 KiB                                       33    33    39    31    39    30
 //   8 rows by 1 KiB                                        30    32    34    33    38    31
 // Rows a multiple of 4 KiB apart share the first-level cache's sets, where 16 do not fit. Beyond
@@ -21,6 +23,7 @@ namespace {
 constexpr int64_t kWholeRowBytes = 2048;
 constexpr int64_t kResidentBlockBytes = 1024;
 constexpr int64_t kResidentBlockRows = 16;
+constexpr int64_t kWholeRows = 4;
 constexpr int64_t kResidentFewRows = 8;
 constexpr int64_t kAliasBytes = 4096;
 // Beyond kResidentTokens: six rows of x take 24 KiB. Half of that lost a seventh when rows are a
@@ -45,6 +48,9 @@ constexpr size_t kMaxGroup = 8;
 constexpr int64_t kUnitRows = 16;  // what work cut beforehand is counted in: a single token's tile
 // What one core reads from the last-level cache (100 GB/s on Zen 5), one token's x at hand.
 constexpr double kWeightBytesPerNs = 90;
+
+// Below this a line more in each row costs what reading whole lines saves.
+constexpr int64_t kMinLeadK = 256;
 
 // Scratch of one thread.
 struct Scratch {
@@ -76,18 +82,33 @@ struct Problem {
   const char *x, *weight, *bias;
   char* out;
   int64_t x_stride, weight_stride, out_stride;
-  int64_t out_size, bias_size;
-  bool direct;  // sums are the output
+  int64_t x_size, weight_size, out_size, bias_size;
+  bool direct;   // sums are the output
+  int64_t lead;  // see LinearBlock
 };
 
 LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) {
 #if defined(__x86_64__)
   if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 &&
       features.avx512_bf16 && features.avx512bw)
-    return {multiply_avx512bf16, XLayout::kInPlace};
+    return {multiply_avx512bf16, XLayout::kInPlace, true};
 #endif
   (void)features;
   return highway_linear_kernel(args.x.dtype(), args.weight.dtype());
+}
+
+// Files align tensors to eight bytes, and a core reads half as many vectors a cycle when each lies
+// across two lines. One token's products wait for memory all the same; x of many would have to be
+// moved for each chunk.
+int64_t lead_of(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan) {
+  constexpr uintptr_t kLine = 64;
+  constexpr uintptr_t kPair = 4;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(args.weight.raw()) % kLine;
+  const bool visits_again = plan.num_groups > 1 && args.x.dim(0) <= kResidentTokens;
+  if (!kernel.takes_lead || !visits_again || start % kPair != 0 || args.x.dim(1) < kMinLeadK ||
+      static_cast<uint64_t>(args.weight.stride(0)) * dtype_size(args.weight.dtype()) % kLine != 0)
+    return 0;
+  return static_cast<int64_t>(start / dtype_size(args.weight.dtype()));
 }
 
 Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan,
@@ -111,10 +132,28 @@ Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const L
       .x_stride = args.x.stride(0) * size(args.x),
       .weight_stride = args.weight.stride(0) * size(args.weight),
       .out_stride = args.out.stride(0) * size(args.out),
+      .x_size = size(args.x),
+      .weight_size = size(args.weight),
       .out_size = size(args.out),
       .bias_size = size(args.bias),
       .direct = args.out.dtype() == DType::kFloat32 && !args.bias.defined() && !args.accumulate,
+      .lead = lead_of(args, kernel, plan),
   };
+}
+
+bool reads_x_in_place(const Problem& p) {
+  return p.kernel.x_layout == XLayout::kInPlace && p.lead == 0;
+}
+
+// Of x rows with a lead: whole lines, which also keeps rows of 2^n bytes out of each other's way.
+int64_t lead_row_bytes(const Problem& p) {
+  return round_up((p.k + p.lead) * p.x_size, 64);
+}
+
+void prepare_lead_rows(const Problem& p, char* out) {
+  const int64_t row_bytes = lead_row_bytes(p), lead = p.lead * p.x_size;
+  for (int64_t t = 0; t < p.m; ++t, out += row_bytes)
+    std::memcpy(out + lead, p.x + t * p.x_stride, static_cast<size_t>(p.k * p.x_size));
 }
 
 void prepare_rows(const Problem& p, int64_t begin, int64_t end, float* out) {
@@ -149,16 +188,17 @@ float* sums_at(const Problem& p, const Scratch& scratch, int64_t token, int64_t 
 void run_resident(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
                   int64_t end) {
   float* sums = sums_at(p, scratch, 0, begin);
+  const char* weight = p.weight - p.lead * p.weight_size;
   block.tokens = p.m;
   block.groups = p.plan.num_groups;
   block.fetch_by_blocks = p.plan.num_groups > 1;
   for (int64_t row = begin; row < end; row += block.rows) {
     block.rows = std::min(p.plan.block_rows, end - row);
-    block.weight = p.weight + row * p.weight_stride;
+    block.weight = weight + row * p.weight_stride;
     block.sums = sums + (row - begin);
     if (p.m > 1) {  // a single token's 16 streams are better left to the hardware
       const int64_t next = row + (p.m <= kMaxTokens ? kRowTile : block.rows);
-      block.next_weight = p.weight + next * p.weight_stride;
+      block.next_weight = weight + next * p.weight_stride;
       block.next_weight_rows = std::clamp<int64_t>(p.n - next, 0, block.rows);
     }
     p.kernel.multiply(block);
@@ -200,13 +240,15 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
 
 // Weight rows [begin, end), at most plan.chunk_rows.
 void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scratch) {
-  const bool in_place = p.kernel.x_layout == XLayout::kInPlace;
+  const bool in_place = reads_x_in_place(p);
   LinearBlock block = {
       .x = in_place ? static_cast<const void*>(p.x) : scratch.x,
-      .x_stride =
-          in_place ? p.x_stride : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
+      .x_stride = in_place      ? p.x_stride
+                  : p.lead != 0 ? lead_row_bytes(p)
+                                : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
       .weight_stride = p.weight_stride,
-      .k = p.k,
+      .k = p.k + p.lead,
+      .lead = p.lead,
       .block_k = p.plan.block_k,
       .sums_stride =
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
@@ -228,18 +270,28 @@ struct Group {
   int64_t scratch_floats = 0;
 };
 
-void prepare_resident(const Problem& p, const Scratch& scratch, XLayout& prepared) {
-  const XLayout layout = p.kernel.x_layout;
-  if (p.m > kResidentTokens || layout == XLayout::kInPlace || layout == prepared) return;
-  prepare_rows(p, 0, p.m, scratch.x);
-  prepared = layout;
+// How the x in a thread's scratch was prepared; kInPlace without a lead when nothing is.
+struct Prepared {
+  XLayout layout = XLayout::kInPlace;
+  int64_t lead = 0;
+  bool operator==(const Prepared&) const = default;
+};
+
+void prepare_resident(const Problem& p, const Scratch& scratch, Prepared& prepared) {
+  const Prepared wanted = {p.kernel.x_layout, p.lead};
+  if (p.m > kResidentTokens || reads_x_in_place(p) || wanted == prepared) return;
+  if (p.lead != 0)
+    prepare_lead_rows(p, reinterpret_cast<char*>(scratch.x));
+  else
+    prepare_rows(p, 0, p.m, scratch.x);
+  prepared = wanted;
 }
 
 // Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a task's
 // end are its next task's.
 void run_tasks(const Group& group, TaskRanges& tasks, int part) {
   const Scratch scratch = scratch_of(group.scratch, group.scratch_floats, part);
-  XLayout prepared = XLayout::kInPlace;  // what scratch.x holds
+  Prepared prepared;
   for (int64_t task; (task = tasks.claim(part)) >= 0;) {
     const Problem* p = group.problems + group.count - 1;
     while (p->first_task > task) --p;
@@ -251,7 +303,7 @@ void run_tasks(const Group& group, TaskRanges& tasks, int part) {
 
 // Units [begin, end) of the group.
 void run_units(const Group& group, int64_t begin, int64_t end, const Scratch& scratch) {
-  XLayout prepared = XLayout::kInPlace;
+  Prepared prepared;
   for (size_t i = 0; i < group.count; ++i) {
     const Problem& p = group.problems[i];
     const int64_t first = std::max<int64_t>(begin - p.first_unit, 0) * kUnitRows;
@@ -309,8 +361,9 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
       (revisit && !whole_rows ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
   plan.block_rows = plan.chunk_rows;
   if (revisit)
-    plan.block_rows =
-        whole_rows || bytes_per_row % kAliasBytes == 0 ? kResidentFewRows : kResidentBlockRows;
+    plan.block_rows = whole_rows                         ? kWholeRows
+                      : bytes_per_row % kAliasBytes == 0 ? kResidentFewRows
+                                                         : kResidentBlockRows;
   return plan;
 }
 

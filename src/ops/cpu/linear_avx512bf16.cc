@@ -78,6 +78,18 @@ inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
   }
 }
 
+// Turns the lanes back by a lead: lane 0 of an accumulator belongs to the row's first two elements,
+// as if the row had been read from its start.
+template <int T, int R>
+inline void turn_lanes(int64_t lead, Tile<T, R>& acc) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  // The permutation takes its indices modulo 16.
+  const __m512i from = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(lead / 2)));
+  MI_UNROLL
+  for (int i = 0; i < T * R; ++i)
+    acc[i / R][i % R] = _mm512_permutexvar_ps(from, acc[i / R][i % R]);
+}
+
 template <int T, int R, bool kPartial>
 inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_stride, __mmask32 mask,
                  Tile<T, R>& acc) {
@@ -120,6 +132,10 @@ inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
   for (int i = 0; i < T * R; ++i)
     acc[i / R][i % R] = pass.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
   int64_t k = pass.begin;
+  if (b.lead != 0 && k == 0) {
+    step<T, R, true>(x, b.x_stride, w, b.weight_stride, ~uint32_t{0} << b.lead, acc);
+    k = kStep;
+  }
 #pragma GCC unroll 4
   for (; k + kStep <= pass.end; k += kStep) {
     step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
@@ -130,8 +146,10 @@ inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
     const __mmask32 mask = (uint32_t{1} << (pass.end - k)) - 1;
     step<T, R, true>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, mask, acc);
   }
-  if (pass.end == b.k)
+  if (pass.end == b.k) {
+    if (b.lead != 0) turn_lanes<T, R>(b.lead, acc);
     return store_sums<T, R>(acc, b.sums + pass.t0 * b.sums_stride + row, b.sums_stride);
+  }
   MI_UNROLL
   for (int i = 0; i < T * R; ++i) _mm512_store_ps(carry + i * 16, acc[i / R][i % R]);
 }
@@ -207,7 +225,9 @@ void multiply_avx512bf16(const LinearBlock& b) {
   const int64_t per_tile = tiles == 0 ? 0 : (fetched + tiles - 1) / tiles;
   Pass pass = {};
   do {
-    pass.end = b.k - pass.begin < b.block_k ? b.k : pass.begin + b.block_k;
+    // A lead's last part line goes with the block before it.
+    const int64_t left = b.k - pass.begin - b.lead;
+    pass.end = left <= b.block_k ? b.k : pass.begin + b.block_k;
     pass.t0 = pass.tile = 0;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t tokens = size + (g < larger ? 1 : 0);
