@@ -287,8 +287,8 @@ void prepare_resident(const Problem& p, const Scratch& scratch, Prepared& prepar
   prepared = wanted;
 }
 
-// Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a task's
-// end are its next task's.
+// Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a
+// task's end are its next task's.
 void run_tasks(const Group& group, TaskRanges& tasks, int part) {
   const Scratch scratch = scratch_of(group.scratch, group.scratch_floats, part);
   Prepared prepared;

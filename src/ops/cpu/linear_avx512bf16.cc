@@ -18,33 +18,43 @@ constexpr int64_t kShortRow = 1024;
 constexpr int64_t kFetchAhead = 3072;
 
 #define MI_UNROLL _Pragma("GCC unroll 32")
+// A call that takes accumulators would put all of them in memory.
+#define MI_INLINE [[gnu::always_inline]] inline
 
 template <int T, int R>
 using Tile = __m512[T][R];
 
+// Both reductions first add what lies two apart, of two vectors at once, with a blend in the place
+// of a second shuffle: only two of four units shuffle.
+MI_INLINE __m512 add_two_apart(__m512 a, __m512 b) {
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_mask_blend_pd(0xaa, x, y)),
+                       _mm512_castpd_ps(_mm512_shuffle_pd(x, y, 0x55)));
+}
+
 // Sums of four accumulators within each 128-bit lane: (l0 + l2) + (l1 + l3) of each.
-inline __m512 reduce_quad(__m512 a, __m512 b, __m512 c, __m512 d) {
-  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-  const __m512d x = _mm512_castps_pd(ab), y = _mm512_castps_pd(cd);
-  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
-                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+MI_INLINE __m512 reduce_quad(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = add_two_apart(a, b), cd = add_two_apart(c, d);
+  return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd));
+}
+
+MI_INLINE __m512 add_lanes_two_apart(__m512 a, __m512 b) {
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_mask_blend_pd(0xf0, x, y)),
+                       _mm512_shuffle_f32x4(a, b, 0x4e));
 }
 
 // Adds the four 128-bit lanes of each vector, (0 + 2) + (1 + 3): lane i of the result belongs to
 // vector i.
-inline __m512 reduce_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
-  const __m512 ab =
-      _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-  const __m512 cd =
-      _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+MI_INLINE __m512 reduce_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = add_lanes_two_apart(a, b), cd = add_lanes_two_apart(c, d);
   return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
 }
 
 // Stores the sums of a tile. R is 4, 8 or 16, or 1 for the rows left over; every shape adds in the
 // same order.
 template <int T, int R>
-inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
+MI_INLINE void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
   if constexpr (R == 1) {
     MI_UNROLL
     for (int t = 0; t < T; ++t) {
@@ -81,7 +91,7 @@ inline void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
 // Turns the lanes back by a lead: lane 0 of an accumulator belongs to the row's first two elements,
 // as if the row had been read from its start.
 template <int T, int R>
-inline void turn_lanes(int64_t lead, Tile<T, R>& acc) {
+MI_INLINE void turn_lanes(int64_t lead, Tile<T, R>& acc) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   // The permutation takes its indices modulo 16.
   const __m512i from = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(lead / 2)));
@@ -90,18 +100,36 @@ inline void turn_lanes(int64_t lead, Tile<T, R>& acc) {
     acc[i / R][i % R] = _mm512_permutexvar_ps(from, acc[i / R][i % R]);
 }
 
+// The rows of a tile at some k. Up to six are named by two pointers, the others a stride or two
+// away, as addresses can say: so all stay in registers.
+template <int N>
+struct Rows {
+  const char* low;
+  const char* high;
+  int64_t stride;
+  Rows(const char* rows, int64_t row_stride)
+      : low(rows), high(rows + 3 * row_stride), stride(row_stride) {}
+  const char* operator[](int i) const {
+    return N <= 6 && i >= 3 ? high + (i - 3) * stride : low + i * stride;
+  }
+  void advance(int64_t bytes) {
+    low += bytes;
+    high += bytes;
+    // Or the compiler makes a pointer of every row again.
+    if (N <= 6) asm volatile("" : "+r"(low), "+r"(high));
+  }
+};
+
 template <int T, int R, bool kPartial>
-inline void step(const char* x, int64_t x_stride, const char* w, int64_t w_stride, __mmask32 mask,
-                 Tile<T, R>& acc) {
+MI_INLINE void step(const Rows<T>& x, const Rows<R>& w, __mmask32 mask, Tile<T, R>& acc) {
   __m512i xs[T];
   MI_UNROLL
   for (int t = 0; t < T; ++t)
-    xs[t] = kPartial ? _mm512_maskz_loadu_epi16(mask, x + t * x_stride)
-                     : _mm512_loadu_si512(x + t * x_stride);
+    xs[t] = kPartial ? _mm512_maskz_loadu_epi16(mask, x[t]) : _mm512_loadu_si512(x[t]);
   MI_UNROLL
   for (int r = 0; r < R; ++r) {
-    const __m512i weight = kPartial ? _mm512_maskz_loadu_epi16(mask, w + r * w_stride)
-                                    : _mm512_loadu_si512(w + r * w_stride);
+    const __m512i weight =
+        kPartial ? _mm512_maskz_loadu_epi16(mask, w[r]) : _mm512_loadu_si512(w[r]);
     MI_UNROLL
     for (int t = 0; t < T; ++t)
       acc[t][r] = _mm512_dpbf16_ps(acc[t][r], (__m512bh)xs[t], (__m512bh)weight);
@@ -122,30 +150,32 @@ struct Ahead {
 };
 
 template <int T, int R, int P>
-inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
-                          const Ahead<P>& ahead) {
-  const char* x = static_cast<const char*>(b.x) + pass.t0 * b.x_stride;
-  const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
+MI_INLINE void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
+                             const Ahead<P>& ahead) {
+  Rows<T> x(static_cast<const char*>(b.x) + pass.t0 * b.x_stride + 2 * pass.begin, b.x_stride);
+  Rows<R> w(static_cast<const char*>(b.weight) + row * b.weight_stride + 2 * pass.begin,
+            b.weight_stride);
   float* carry = b.carry + (pass.t0 * b.rows + row * T) * 16;
   Tile<T, R> acc;
   MI_UNROLL
   for (int i = 0; i < T * R; ++i)
     acc[i / R][i % R] = pass.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(carry + i * 16);
-  int64_t k = pass.begin;
-  if (b.lead != 0 && k == 0) {
-    step<T, R, true>(x, b.x_stride, w, b.weight_stride, ~uint32_t{0} << b.lead, acc);
-    k = kStep;
+  int64_t left = pass.end - pass.begin;
+  if (b.lead != 0 && pass.begin == 0) {
+    step<T, R, true>(x, w, ~uint32_t{0} << b.lead, acc);
+    x.advance(2 * kStep);
+    w.advance(2 * kStep);
+    left -= kStep;
   }
-#pragma GCC unroll 4
-  for (; k + kStep <= pass.end; k += kStep) {
-    step<T, R, false>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, 0, acc);
+  int64_t fetched = 2 * (pass.end - left - ahead.k);  // bytes
+  for (; left >= kStep; left -= kStep, fetched += 2 * kStep) {
+    step<T, R, false>(x, w, 0, acc);
     MI_UNROLL
-    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.row[p] + 2 * (k - ahead.k), _MM_HINT_T0);
+    for (int p = 0; p < P; ++p) _mm_prefetch(ahead.row[p] + fetched, _MM_HINT_T0);
+    x.advance(2 * kStep);
+    w.advance(2 * kStep);
   }
-  if (k < pass.end) {
-    const __mmask32 mask = (uint32_t{1} << (pass.end - k)) - 1;
-    step<T, R, true>(x + 2 * k, b.x_stride, w + 2 * k, b.weight_stride, mask, acc);
-  }
+  if (left > 0) step<T, R, true>(x, w, (uint32_t{1} << left) - 1, acc);
   if (pass.end == b.k) {
     if (b.lead != 0) turn_lanes<T, R>(b.lead, acc);
     return store_sums<T, R>(acc, b.sums + pass.t0 * b.sums_stride + row, b.sums_stride);
@@ -156,7 +186,7 @@ inline void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row,
 
 // One token against R short rows, one row after the other.
 template <int R>
-inline void multiply_short_rows(const LinearBlock& b, int64_t row) {
+MI_INLINE void multiply_short_rows(const LinearBlock& b, int64_t row) {
   const char* x = static_cast<const char*>(b.x);
   const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
   Tile<1, R> acc;

@@ -33,10 +33,10 @@ struct LinearBlock {
   int64_t weight_stride;  // bytes
   int64_t rows;           // 1..kMaxRows
   int64_t k;
-  // Elements, even and less than a cache line, by which the weight's rows begin after a line; 0 when
-  // the kernel is to read them as they lie. Otherwise `weight` points to that line, x rows start
-  // with as many elements that mean nothing, and k counts them: a kernel that reads each weight
-  // several times then reads whole lines. The result does not depend on it.
+  // Elements, even and less than a cache line, by which the weight's rows begin after a line; 0
+  // when the kernel is to read them as they lie. Otherwise `weight` points to that line, x rows
+  // start with as many elements that mean nothing, and k counts them: a kernel that reads each
+  // weight several times then reads whole lines. The result does not depend on it.
   int64_t lead;
   int64_t block_k;      // k is walked in blocks of this many, a multiple of 64; the result does not
                         // depend on it
