@@ -323,6 +323,42 @@ TEST_F(Linear, UnalignedWeightsMatchTheReference) {
   }
 }
 
+// A kernel may read whole cache lines of weights that begin in the middle of one.
+TEST_F(Linear, WhereTheWeightsLieDoesNotChangeABit) {
+  constexpr int64_t kLine = 32;  // bfloat16 elements
+  for (const Kernel& kernel : kernels()) {
+    for (int64_t k : {256, 1024, 2048, 1120}) {
+      const int64_t m = 1 + random_.below(30), n = 37;
+      const Problem problem = {.m = m,
+                               .n = n,
+                               .k = k,
+                               .x = DType::kBFloat16,
+                               .weight = DType::kBFloat16,
+                               .out = DType::kFloat32};
+      Instance whole(problem, random_.next());
+      run(context_, {&whole.args, 1}, kernel);
+      const Tensor storage({n * k + 2 * kLine}, DType::kBFloat16);
+      const auto address = reinterpret_cast<uintptr_t>(storage.data<BFloat16>()) / 2;
+      const int64_t to_line = (kLine - static_cast<int64_t>(address % kLine)) % kLine;
+      for (int64_t lead : {0, 1, 2, 4, 14, 16, 28, 30, 31}) {
+        auto* moved = const_cast<BFloat16*>(storage.data<BFloat16>());
+        poison({moved, {n * k + 2 * kLine}, DType::kBFloat16});
+        moved += to_line + lead;
+        for (int64_t row = 0; row < n; ++row)
+          std::copy_n(&whole.args.weight.data<BFloat16>()[row * whole.args.weight.stride(0)], k,
+                      moved + row * k);
+        Matrix out(m, n, 0, DType::kFloat32);
+        const LinearArgs args = {
+            .x = whole.args.x, .weight = {moved, {n, k}, DType::kBFloat16}, .out = out.view};
+        run(context_, {&args, 1}, kernel);
+        for (int64_t row = 0; row < m; ++row)
+          ASSERT_EQ(bits_of(out.view, row), bits_of(whole.args.out, row))
+              << kernel.name << " " << problem.to_string() << " lead " << lead << " row " << row;
+      }
+    }
+  }
+}
+
 // The benchmark's cases, whole, on 200 of their outputs each.
 TEST_F(Linear, TheCaseTableMatchesTheReference) {
   for (const LinearCase& c : kLinearCases) {
