@@ -301,7 +301,7 @@ void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& erro
     const size_t count = request.sequences.size();
     for (size_t i = 0; i < count && requests_.contains(id); ++i) {
       Sequence& sequence = request.sequences[i];
-      end(sequence, reason, sequence.planned && in_step ? std::optional(*in_step) : error);
+      end(sequence, reason, sequence.in_step() && in_step ? std::optional(*in_step) : error);
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -25,7 +26,11 @@ Scheduler::Scheduler(const EngineConfig& config)
       tree_(pool_, config.block_size) {
   MI_CHECK(config.max_num_seqs >= 1 && config.max_num_batched_tokens >= 1);
   running_.reserve(config.max_num_seqs);
-  plan_.items.reserve(config.max_num_seqs);
+  for (StepPlan& plan : plans_) {
+    plan.items.reserve(config.max_num_seqs);
+    plan.retired.reserve(config.max_num_seqs);
+  }
+  plans_[1].slot = 1;
   match_.reserve(std::min(config.num_blocks, blocks_for(config.max_model_len)));
 }
 
@@ -51,7 +56,7 @@ void Scheduler::submit(Request& request, Clock::time_point now) {
   }
   if (request.input.deadline) {
     deadlines_.reserve(deadlines_.size() + request.sequences.size());
-    plan_.expired.reserve(deadlines_.capacity());
+    for (StepPlan& plan : plans_) plan.expired.reserve(deadlines_.capacity());
   }
   request.root = tree_.open_root(request.root_key);
   if (request.input.deadline) {
@@ -78,23 +83,42 @@ void Scheduler::fork(Request& request) {
     if (sequence.state == SequenceState::kHeld) enqueue(sequence);
 }
 
+void Scheduler::release(std::span<const BlockId> blocks) {
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) tree_.release(*block);
+}
+
 void Scheduler::release_blocks(Sequence& sequence) {
   if (sequence.guaranteed)
     promised_ -= max_blocks(sequence) - static_cast<int64_t>(sequence.blocks.size());
   sequence.guaranteed = false;
-  for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block)
-    tree_.release(*block);
+  if (StepPlan* plan = leave_steps(sequence)) {
+    plan->retired.push_back(std::move(sequence.blocks));
+  } else {
+    release(sequence.blocks);
+  }
   sequence.blocks.clear();
   sequence.num_tree_blocks = 0;
   sequence.num_computed = 0;
   sequence.waits_for_mask = false;  // there is more to compute before it matters
 }
 
+// Returns the later of the plans that the sequence was part of.
+StepPlan* Scheduler::leave_steps(Sequence& sequence) {
+  StepPlan* last = nullptr;
+  for (StepPlan& plan : plans_) {
+    const int32_t place = std::exchange(sequence.places[plan.slot], -1);
+    if (place < 0) continue;
+    plan.items[place].sequence = nullptr;
+    if (last == nullptr || &plan != flight_) last = &plan;
+  }
+  return last;
+}
+
 // Leaves running_ to the caller.
 void Scheduler::end(Sequence& sequence) {
+  if (sequence.token_is_pending()) sequence.tokens.pop_back();
   release_blocks(sequence);
   sequence.state = SequenceState::kFinished;
-  sequence.planned = false;
   if (blocked_ == &sequence) blocked_ = nullptr;
   Request& request = *sequence.request;
   if (request.input.deadline) std::erase(deadlines_, &sequence);
@@ -123,34 +147,69 @@ void Scheduler::finish(Sequence& sequence) {
 void Scheduler::expire(Clock::time_point now) {
   if (now < next_deadline_) return;
   for (Sequence* sequence : deadlines_)
-    if (*sequence->request->input.deadline <= now) plan_.expired.push_back(sequence);
-  for (Sequence* sequence : plan_.expired) finish(*sequence);
+    if (*sequence->request->input.deadline <= now) plan_->expired.push_back(sequence);
+  for (Sequence* sequence : plan_->expired) finish(*sequence);
   next_deadline_ = Clock::time_point::max();
   for (const Sequence* sequence : deadlines_)
     next_deadline_ = std::min(next_deadline_, *sequence->request->input.deadline);
 }
 
 StepPlan& Scheduler::plan(Clock::time_point now) {
+  if (plan_ != flight_ && plan_->open) discard(*plan_);
+  plan_ = &plans_[flight_ == &plans_[0] ? 1 : 0];
   ++num_plans_;
-  plan_.items.clear();
-  plan_.expired.clear();
-  plan_.num_tokens = plan_.num_rows = 0;
+  plan_->items.clear();
+  plan_->expired.clear();
+  plan_->num_tokens = plan_->num_rows = 0;
+  plan_->needs_commit = false;
+  plan_->open = true;
   tokens_left_ = config_.max_num_batched_tokens;
   rows_left_ = max_logit_rows(config_);
   preempted_ = false;
   expire(now);
   plan_running(/*decode=*/true);
   plan_running(/*decode=*/false);
-  if (!preempted_) admit();
-  return plan_;
+  if (!preempted_ && !plan_->needs_commit) admit();
+  if (plan_->needs_commit) forget(*plan_);
+  return *plan_;
 }
 
 // Preemption takes sequences behind the current one only, so that the index stays good.
 void Scheduler::plan_running(bool decode) {
-  for (size_t i = 0; i < running_.size() && tokens_left_ > 0; ++i) {
+  for (size_t i = 0; i < running_.size() && tokens_left_ > 0 && !plan_->needs_commit; ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.planned || sequence.waits_for_mask) continue;
+    if (sequence.places[plan_->slot] >= 0 || sequence.waits_for_mask) continue;
+    if (sequence.num_tokens() == sequence.max_total_tokens) continue;  // the step in flight ends it
     if ((sequence.num_remaining() == 1) == decode) plan_chunk(sequence);
+  }
+}
+
+void Scheduler::forget(StepPlan& plan) {
+  for (const StepPlan::Item& item : plan.items)
+    if (item.sequence != nullptr) item.sequence->places[plan.slot] = -1;
+  plan.items.clear();
+  plan.num_tokens = plan.num_rows = 0;
+}
+
+void Scheduler::release_retired(StepPlan& plan) {
+  for (const std::vector<BlockId>& blocks : plan.retired) release(blocks);
+  plan.retired.clear();
+}
+
+void Scheduler::discard(StepPlan& plan) {
+  if (&plan == flight_) flight_ = nullptr;
+  forget(plan);
+  release_retired(plan);
+  plan.open = false;
+}
+
+void Scheduler::launched(StepPlan& plan) {
+  MI_CHECK(&plan == plan_ && flight_ == nullptr);
+  flight_ = &plan;
+  for (const StepPlan::Item& item : plan.items) {
+    if (item.sequence == nullptr) continue;
+    item.sequence->num_computed += item.num_tokens;
+    if (item.samples) item.sequence->tokens.push_back(kPendingToken);
   }
 }
 
@@ -176,12 +235,12 @@ void Scheduler::add_item(Sequence& s, int64_t tokens) {
   int64_t rows = samples ? 1 : 0;
   if (s.num_prompt_rows < prompt_rows(s))
     rows = std::max<int64_t>(0, end - std::max(s.num_computed, s.num_prompt_rows));
-  plan_.items.push_back({&s, s.num_computed, static_cast<int32_t>(tokens),
-                         static_cast<int32_t>(plan_.num_rows), static_cast<int32_t>(rows),
+  plan_->items.push_back({&s, s.num_computed, static_cast<int32_t>(tokens),
+                         static_cast<int32_t>(plan_->num_rows), static_cast<int32_t>(rows),
                          samples});
-  s.planned = true;
-  plan_.num_tokens += tokens;
-  plan_.num_rows += rows;
+  s.places[plan_->slot] = static_cast<int32_t>(plan_->items.size()) - 1;
+  plan_->num_tokens += tokens;
+  plan_->num_rows += rows;
   tokens_left_ -= tokens;
   rows_left_ -= rows;
 }
@@ -207,7 +266,11 @@ bool Scheduler::preempt_one_younger_than(const Sequence& sequence) {
   for (size_t i = running_.size(); i-- > 0;) {
     Sequence& victim = *running_[i];
     if (!RunsBefore()(&sequence, &victim)) return false;
-    if (victim.guaranteed || victim.planned) continue;
+    if (victim.guaranteed || victim.places[plan_->slot] >= 0) continue;
+    if (victim.in_step()) {
+      plan_->needs_commit = true;
+      return false;
+    }
     running_.erase(running_.begin() + static_cast<int64_t>(i));
     release_blocks(victim);
     ++victim.preemptions;
@@ -288,29 +351,36 @@ bool Scheduler::try_admit(Sequence& s) {
 }
 
 void Scheduler::commit(StepPlan& plan, std::span<StepResult> results) {
-  MI_CHECK(&plan == &plan_ && results.size() == plan.items.size());
+  MI_CHECK(&plan == (flight_ != nullptr ? flight_ : plan_) && results.size() == plan.items.size());
   bool ended = false;
-  for (size_t i = 0; i < results.size(); ++i) ended |= commit_item(plan.items[i], results[i]);
+  for (size_t i = 0; i < results.size(); ++i)
+    if (plan.items[i].sequence != nullptr) ended |= commit_item(plan, plan.items[i], results[i]);
   if (ended)
     std::erase_if(running_, [](const Sequence* s) { return s->state == SequenceState::kFinished; });
+  release_retired(plan);
+  plan.open = false;
+  if (&plan == flight_) flight_ = nullptr;
 }
 
 // Returns whether the sequence has ended.
-bool Scheduler::commit_item(const StepPlan::Item& item, StepResult& result) {
+bool Scheduler::commit_item(StepPlan& plan, const StepPlan::Item& item, StepResult& result) {
   Sequence& s = *item.sequence;
-  s.planned = false;
+  const bool flown = &plan == flight_;  // then launched() has counted the tokens
+  s.places[plan.slot] = -1;
   if (result.finish ==
       FinishReason::kError) {  // what it computed is not to be trusted, hence not shared
     end(s);
     return true;
   }
-  s.num_computed += item.num_tokens - (result.deferred ? 1 : 0);
+  MI_CHECK(!flown || !result.deferred);
+  if (!flown) s.num_computed += item.num_tokens - (result.deferred ? 1 : 0);
   s.num_prompt_rows = std::max(s.num_prompt_rows, std::min(s.num_computed, prompt_rows(s)));
   share_full_blocks(s);
   if (s.index == 0 && s.num_computed >= s.num_prompt_tokens) fork(*s.request);
   if (!item.samples) return false;
   s.waits_for_mask = result.deferred;
   if (result.deferred) return false;
+  if (flown) s.tokens.pop_back();
   if (result.token_id < 0) {
     end(s);
     return true;

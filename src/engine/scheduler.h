@@ -17,7 +17,7 @@ namespace miniinfer {
 // first, and in the last place the row to sample from when `samples` is set.
 struct StepPlan {
   struct Item {
-    Sequence* sequence;
+    Sequence* sequence;  // null once it has ended otherwise: what the step makes of it is dropped
     int64_t begin;       // == sequence->num_computed
     int32_t num_tokens;  // tokens [begin, begin + num_tokens)
     int32_t first_row;   // of the step's logits
@@ -29,6 +29,12 @@ struct StepPlan {
   std::vector<Sequence*> expired;  // ended by their deadline; no longer the scheduler's
   int64_t num_tokens = 0;
   int64_t num_rows = 0;
+  int slot = 0;  // 0 or 1; that of the step in flight is the other
+  // Nothing was planned: a sequence in flight would have to be preempted, which waits for its step.
+  bool needs_commit = false;
+  bool open = false;  // neither committed nor discarded
+  // Of sequences that ended while they were in the step, which writes there until it is done.
+  std::vector<std::vector<BlockId>> retired;
 };
 
 // What a step made of one item. The engine sets `finish` for a fault (kError) or a completed
@@ -51,6 +57,10 @@ struct StepResult {
 // missing, the youngest sequence is preempted: its blocks are released and its tokens computed
 // again later. After kMaxPreemptions it is admitted only together with a promise of all blocks it
 // can ever need, and is not preempted again.
+//
+// One step may be in flight, that is launched() and not yet committed, while the next is planned.
+// That plan takes it for done: its sequences have one more token each, kPendingToken, if they
+// sample. What its commit then ends is dropped from the plan that was made meanwhile.
 class Scheduler {
  public:
   static constexpr double kPrioritySeconds = 30;
@@ -67,18 +77,24 @@ class Scheduler {
 
   // The only call that takes memory, but for nothing when it throws.
   void submit(Request& request, Clock::time_point now);
-  // Ends a sequence in whatever state it is and releases what it holds. Not between plan() and
-  // commit() of a plan that contains it, unless that step failed and is not committed.
+  // Ends a sequence in whatever state it is. Its blocks are released, once the steps that it is part
+  // of are committed or discarded.
   void finish(Sequence& sequence);
 
+  // Forgets the plan made before, if that was neither launched() nor committed.
   StepPlan& plan(Clock::time_point now);
-  // Appends tokens, ends sequences (results[i].finish says how) and shares full blocks. results[i]
-  // belongs to plan.items[i]. For items that do not sample only a fault counts.
+  // The step runs: the next plan may be made. No other step is in flight.
+  void launched(StepPlan& plan);
+  // Of the step in flight, or of the last plan when none is. Appends tokens, ends sequences
+  // (results[i].finish says how) and shares full blocks. results[i] belongs to plan.items[i]. For
+  // items that do not sample only a fault counts; nothing is deferred in flight.
   void commit(StepPlan& plan, std::span<StepResult> results);
+  // Instead of commit(): the step failed, and each of its sequences has been finished.
+  void discard(StepPlan& plan);
 
   // In order. A waits_for_mask is cleared by whoever sees the mask ready.
   std::span<Sequence* const> running() const { return running_; }
-  bool idle() const { return running_.empty() && waiting_.empty(); }
+  bool idle() const { return running_.empty() && waiting_.empty() && flight_ == nullptr; }
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
   int64_t num_waiting_requests() const { return num_waiting_requests_; }
   // Fills the counters of blocks, caches and preemptions.
@@ -108,12 +124,16 @@ class Scheduler {
   bool try_admit(Sequence& sequence);
   int64_t match(const Sequence& sequence);
 
-  bool commit_item(const StepPlan::Item& item, StepResult& result);
+  void forget(StepPlan& plan);
+  void release_retired(StepPlan& plan);
+  bool commit_item(StepPlan& plan, const StepPlan::Item& item, StepResult& result);
   void share_full_blocks(Sequence& sequence);
   void enqueue(Sequence& sequence);
   void dequeue(Sequence& sequence);
   void fork(Request& request);
+  StepPlan* leave_steps(Sequence& sequence);
   void release_blocks(Sequence& sequence);
+  void release(std::span<const BlockId> blocks);
   void end(Sequence& sequence);
 
   EngineConfig config_;
@@ -127,7 +147,9 @@ class Scheduler {
   int64_t promised_ = 0;  // blocks that guaranteed sequences may still take
   int64_t num_waiting_requests_ = 0;
 
-  StepPlan plan_;
+  StepPlan plans_[2];
+  StepPlan* plan_ = &plans_[0];  // the last made
+  StepPlan* flight_ = nullptr;   // launched, not committed
   int64_t tokens_left_ = 0, rows_left_ = 0;  // of the step being planned
   bool preempted_ = false;
   std::vector<BlockId> match_;  // scratch of match()

@@ -25,6 +25,9 @@ void Scheduler::report(EngineStats& stats) const {
 
 bool Scheduler::counters_agree() const {
   int64_t holds = tree_.num_nodes();
+  for (const StepPlan& plan : plans_)
+    for (const std::vector<BlockId>& blocks : plan.retired)
+      holds += static_cast<int64_t>(blocks.size());
   for (const Sequence* s : running_) {
     holds += static_cast<int64_t>(s->blocks.size());
     if (s->num_computed > s->num_tokens()) return false;
@@ -48,6 +51,19 @@ std::string Scheduler::check() const {
     for (int64_t j = 0; j < held; ++j) {
       ++holders[s.blocks[j]];
       if (tree_.contains(s.blocks[j]) != (j < s.num_tree_blocks)) return "tree blocks miscounted";
+    }
+  }
+  for (const StepPlan& plan : plans_) {
+    for (const std::vector<BlockId>& blocks : plan.retired)
+      for (const BlockId block : blocks) ++holders[block];
+    if (!plan.open) {
+      if (!plan.retired.empty()) return "a step that is over holds blocks";
+      continue;
+    }
+    for (size_t i = 0; i < plan.items.size(); ++i) {
+      const Sequence* s = plan.items[i].sequence;
+      if (s != nullptr && s->places[plan.slot] != static_cast<int32_t>(i))
+        return "a sequence does not know its place";
     }
   }
   for (const Sequence* s : waiting_)

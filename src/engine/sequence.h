@@ -29,6 +29,9 @@ enum class SequenceState : uint8_t {
   kFinished,  // holds nothing
 };
 
+// Stands for a token that lies on the device and is not known here yet.
+inline constexpr int32_t kPendingToken = -1;
+
 // One sampled continuation of a request: its tokens, its blocks and how far it has been computed.
 struct Sequence {
   Sequence();
@@ -50,7 +53,7 @@ struct Sequence {
   int preemptions = 0;
   bool guaranteed =
       false;  // blocks for its longest possible length are promised: never preempted again
-  bool planned = false;         // part of the step in flight
+  int32_t places[2] = {-1, -1};  // its items in the scheduler's two plans; -1: in none
   bool waits_for_mask = false;  // left out of steps: what may follow is not known yet
   std::unique_ptr<SamplingState> sampling;
   SequenceQueue::node_type queue_node;  // its place in the queue while it is not there
@@ -58,6 +61,9 @@ struct Sequence {
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
   int64_t num_output_tokens() const { return num_tokens() - num_prompt_tokens; }
   int64_t num_remaining() const { return num_tokens() - num_computed; }
+  bool in_step() const { return places[0] >= 0 || places[1] >= 0; }
+  // The last token is being drawn in a step in flight.
+  bool token_is_pending() const { return tokens.back() == kPendingToken; }
 };
 
 // A request inside the engine: what its sequences share. Neither moves while the scheduler knows

@@ -28,25 +28,45 @@ class SimulatedModel {
     for (const char c : request.root_key) hash = extend(hash, c);
     return hash;
   }
-  int32_t next(uint64_t prefix, const Sequence& s) const {
-    return static_cast<int32_t>(extend(prefix, static_cast<int32_t>(s.request->id * 16) + s.index) %
-                                static_cast<uint64_t>(vocab_));
+  int32_t next(uint64_t prefix, int32_t key) const {
+    return static_cast<int32_t>(extend(prefix, key) % static_cast<uint64_t>(vocab_));
   }
 
-  // Computes the item; false when a cached token is not what the sequence's prefix says.
-  bool run(const StepPlan::Item& item, int32_t& token) {
+  // What a device is sent of an item, when its step is launched.
+  struct Work {
+    uint64_t start = 0;
+    int32_t key = 0;  // of the sequence
+    std::vector<int32_t> tokens;
+    std::vector<BlockId> blocks;
+    int64_t begin = 0;
+    int32_t pending = -1;  // where the step before draws the last token, when that is not known
+  };
+  static int32_t key_of(const Sequence& s) {
+    return static_cast<int32_t>(s.request->id * 16) + s.index;
+  }
+  static Work work_of(const StepPlan::Item& item, int slot) {
     const Sequence& s = *item.sequence;
-    uint64_t prefix = start(*s.request);
-    for (int64_t i = 0; i < item.begin + item.num_tokens; ++i) {
-      prefix = extend(prefix, s.tokens[i]);
-      uint64_t& slot = slots_[s.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_];
-      if (i >= item.begin) {
+    Work work{start(*s.request), key_of(s), s.tokens, s.blocks, item.begin, -1};
+    work.tokens.resize(item.begin + item.num_tokens);
+    if (work.tokens.back() == kPendingToken) work.pending = s.places[1 - slot];
+    return work;
+  }
+
+  // Computes it; false when a cached token is not what the sequence's prefix says. `drawn` are the
+  // tokens of the step before.
+  bool run(Work work, const std::vector<int32_t>& drawn, int32_t& token) {
+    if (work.pending >= 0) work.tokens.back() = drawn.at(work.pending);
+    uint64_t prefix = work.start;
+    for (int64_t i = 0; i < static_cast<int64_t>(work.tokens.size()); ++i) {
+      prefix = extend(prefix, work.tokens[i]);
+      uint64_t& slot = slots_[work.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_];
+      if (i >= work.begin) {
         slot = prefix;
       } else if (slot != prefix) {
         return false;
       }
     }
-    token = next(prefix, s);
+    token = next(prefix, work.key);
     return true;
   }
 
@@ -55,7 +75,7 @@ class SimulatedModel {
     uint64_t prefix = start(*s.request);
     for (const int32_t token : prompt) prefix = extend(prefix, token);
     while (static_cast<int64_t>(prompt.size()) < s.max_total_tokens) {
-      prompt.push_back(next(prefix, s));
+      prompt.push_back(next(prefix, key_of(s)));
       if (s.request->ends_at(prompt.back())) break;
       prefix = extend(prefix, prompt.back());
     }
@@ -66,6 +86,49 @@ class SimulatedModel {
   std::vector<uint64_t> slots_;
   int block_size_;
   int vocab_;
+};
+
+// A device that runs launched steps in order, when it likes.
+class SimulatedDevice {
+ public:
+  explicit SimulatedDevice(SimulatedModel& model) : model_(model) {}
+
+  void launch(const StepPlan& plan) {
+    Step& step = queue_[plan.slot];
+    step.works.clear();
+    for (const StepPlan::Item& item : plan.items)
+      step.works.push_back(SimulatedModel::work_of(item, plan.slot));
+    step.done = false;
+    order_.push_back(plan.slot);
+  }
+  // Runs the next step, if there is one.
+  void advance() {
+    if (order_.empty()) return;
+    const int slot = order_.front();
+    order_.erase(order_.begin());
+    Step& step = queue_[slot];
+    step.drawn.assign(step.works.size(), -1);
+    for (size_t i = 0; i < step.works.size(); ++i)
+      correct_ = correct_ && model_.run(step.works[i], queue_[1 - slot].drawn, step.drawn[i]);
+    step.done = true;
+  }
+  // The tokens of the step; it is done then.
+  const std::vector<int32_t>& wait(int slot) {
+    while (!queue_[slot].done) advance();
+    return queue_[slot].drawn;
+  }
+  bool correct() const { return correct_; }
+
+ private:
+  struct Step {
+    std::vector<SimulatedModel::Work> works;
+    std::vector<int32_t> drawn;
+    bool done = true;
+  };
+  SimulatedModel& model_;
+  Step queue_[2];
+  std::vector<int> order_;
+  bool correct_ = true;
 };
 
 }  // namespace miniinfer

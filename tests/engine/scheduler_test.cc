@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,8 @@ class RandomSchedule {
       : random_(seed),
         config_(random_config()),
         scheduler_(config_),
-        model_(config_.num_blocks, config_.block_size, kVocab) {}
+        model_(config_.num_blocks, config_.block_size, kVocab),
+        device_(model_) {}
 
   std::string run() {
     int arrivals = below(8) + 1;
@@ -39,6 +41,7 @@ class RandomSchedule {
     int64_t cancelled_queued = 0, cancelled_prefill = 0, cancelled_decode = 0;
     int64_t cancelled_preempted = 0;
     int64_t deferred = 0;
+    int64_t overlapped = 0, dropped = 0, waited = 0;
     int64_t preempted = 0, preempted_to_the_limit = 0, expired = 0, prefix_hits = 0;
   };
   const Tally& tally() const { return tally_; }
@@ -135,6 +138,8 @@ class RandomSchedule {
 
   std::string one_step() {
     waits_ = some_masks_become_ready();
+    if (flight_ != nullptr && below(16) == 0)
+      if (std::string error = complete(*flight_); !error.empty()) return error;
     StepPlan& plan = scheduler_.plan(now_);
     for (Sequence* s : plan.expired) {
       if (end_of(*s) != End::kNone) return "a sequence ended twice";
@@ -142,10 +147,44 @@ class RandomSchedule {
       ++tally_.expired;
     }
     if (std::string error = check_plan(plan); !error.empty()) return error;
+    tally_.waited += plan.needs_commit;
+    if (plan.items.empty()) {
+      extra_steps_ += flight_ != nullptr;
+      return flight_ != nullptr ? complete(*flight_) : "";
+    }
+    device_.launch(plan);
+    something_happens(plan);
+    if (flight_ != nullptr)
+      if (std::string error = complete(*flight_); !error.empty()) return error;
+    something_happens(plan);
+    if (!overlaps_ || below(8) == 0) return complete(plan);
+    scheduler_.launched(plan);
+    flight_ = &plan;
+    ++tally_.overlapped;
+    return scheduler_.check();
+  }
+
+  // While the step runs.
+  void something_happens(const StepPlan& plan) {
+    if (below(2) == 0) device_.advance();
+    if (!overlaps_ || below(12) != 0) return;
+    cancel_one();
+    for (const StepPlan::Item& item : plan.items) extra_steps_ += item.sequence == nullptr;
+  }
+
+  std::string complete(StepPlan& plan) {
+    const bool flown = std::exchange(flight_, nullptr) == &plan;
+    const std::vector<int32_t>& drawn = device_.wait(plan.slot);
+    if (!device_.correct()) return "a cached token is wrong";
     std::vector<StepResult> results(plan.items.size());
     for (size_t i = 0; i < plan.items.size(); ++i) {
-      if (!model_.run(plan.items[i], results[i].token_id)) return "a cached token is wrong";
-      if (plan.items[i].samples && deferring_ && below(3) == 0) {
+      if (plan.items[i].sequence == nullptr) {
+        ++tally_.dropped;
+        ++extra_steps_;
+        continue;
+      }
+      results[i].token_id = drawn[i];
+      if (!flown && plan.items[i].samples && deferring_ && below(3) == 0) {
         results[i] = {.deferred = true};  // a mask that is late
         ++tally_.deferred;
         ++extra_steps_;
@@ -155,6 +194,7 @@ class RandomSchedule {
     const std::vector<StepPlan::Item> items = plan.items;
     scheduler_.commit(plan, results);
     for (size_t i = 0; i < items.size(); ++i) {
+      if (items[i].sequence == nullptr) continue;
       const Sequence& s = *items[i].sequence;
       if (results[i].finish.has_value() != (s.state == SequenceState::kFinished))
         return "an end without a reason";
@@ -167,7 +207,8 @@ class RandomSchedule {
 
   std::string check_plan(const StepPlan& plan) {
     if (std::string error = scheduler_.check(); !error.empty()) return error;
-    if (plan.items.empty() && !scheduler_.idle() && !waits_) return "work but an empty step";
+    if (plan.items.empty() && !scheduler_.idle() && !waits_ && flight_ == nullptr)
+      return "work but an empty step";
     int64_t tokens = 0, rows = 0;
     for (const StepPlan::Item& item : plan.items) {
       const Sequence& s = *item.sequence;
@@ -215,9 +256,12 @@ class RandomSchedule {
   EngineConfig config_;
   Scheduler scheduler_;
   SimulatedModel model_;
+  SimulatedDevice device_;
+  StepPlan* flight_ = nullptr;
   std::vector<Submitted> requests_;
   Clock::time_point now_{};
   const bool deferring_ = below(4) == 0;
+  const bool overlaps_ = below(2) == 0;  // the next step is planned while one runs
   bool waits_ = false;
   int64_t extra_steps_ = 0;  // that late masks cost
   Tally tally_;
@@ -235,6 +279,9 @@ constexpr TallyField kTallyFields[] = {
     {"cancelled in prefill", &Tally::cancelled_prefill, 1000},
     {"cancelled while decoding", &Tally::cancelled_decode, 1000},
     {"cancelled while preempted", &Tally::cancelled_preempted, 1000},
+    {"steps that were followed before their end", &Tally::overlapped, 1000},
+    {"tokens dropped because their sequence had ended", &Tally::dropped, 1000},
+    {"plans that waited for a commit", &Tally::waited, 100},
     {"preempted", &Tally::preempted, 1000},
     {"preempted to the limit", &Tally::preempted_to_the_limit, 100},
     {"expired", &Tally::expired, 1000},
