@@ -17,17 +17,21 @@ int64_t list_numbers(const SamplingRow& row) {
                               row.allowed.size());
 }
 
+constexpr auto kSpecBytes = static_cast<int64_t>(sizeof(SamplingSpec));
+
+int64_t lane_bytes(int64_t max_rows) {
+  return max_rows * (kSpecBytes + 4 * kListNumbers);
+}
+
 }  // namespace
 
 DeviceSampler::DeviceSampler(ExecContext& context, int64_t max_rows)
     : context_(context),
       max_rows_(max_rows),
       max_vocab_(sample_batch_max_vocab(context)),
-      token_ids_({max_rows}, DType::kInt32, context.device()) {
-  const auto bytes = max_rows * static_cast<int64_t>(sizeof(SamplingSpec) + 4 * kListNumbers);
-  numbers_ = Tensor({bytes}, DType::kUInt8, context.device());
-  staging_ = cuda::PinnedBuffer(static_cast<size_t>(bytes));
-  result_ = cuda::PinnedBuffer(static_cast<size_t>(max_rows) * sizeof(int32_t));
+      specs_(context, lane_bytes(max_rows)),
+      drawn_(context, max_rows * static_cast<int64_t>(sizeof(int32_t))) {
+  for (Tensor& tokens : token_ids_) tokens = Tensor({max_rows}, DType::kInt32, context.device());
 }
 
 bool DeviceSampler::takes(std::span<const SamplingRow> rows, int64_t vocab) const {
@@ -37,9 +41,8 @@ bool DeviceSampler::takes(std::span<const SamplingRow> rows, int64_t vocab) cons
 }
 
 // Appends the row's lists behind the `used` numbers that are there.
-SamplingSpec DeviceSampler::spec_of(const SamplingRow& row, const DrawKey& key, int64_t& used) {
-  int32_t* lists = reinterpret_cast<int32_t*>(
-      staging_.data<uint8_t>() + max_rows_ * static_cast<int64_t>(sizeof(SamplingSpec)));
+SamplingSpec DeviceSampler::spec_of(const SamplingRow& row, const DrawKey& key, int32_t* lists,
+                                    int64_t& used) {
   const auto append = [&](const auto& values, auto&& number_of) {
     for (const auto& value : values) lists[used++] = number_of(value);
   };
@@ -74,39 +77,44 @@ SamplingSpec DeviceSampler::spec_of(const SamplingRow& row, const DrawKey& key, 
   return spec;
 }
 
-void DeviceSampler::draw(const ConstTensorView& logits, std::span<const SamplingRow> rows,
-                         std::span<const DrawKey> keys, std::span<int32_t> token_ids) {
-  auto* specs = staging_.data<SamplingSpec>();
+void DeviceSampler::launch(int slot, const ConstTensorView& logits,
+                           std::span<const SamplingRow> rows, std::span<const DrawKey> keys,
+                           std::span<const int32_t> pending) {
+  uint8_t* host = specs_.host(slot);
+  auto* specs = reinterpret_cast<SamplingSpec*>(host);
+  const int64_t lists_begin = max_rows_ * kSpecBytes;
+  auto* lists = reinterpret_cast<int32_t*>(host + lists_begin);
   int64_t used = 0;
   bool greedy = true;
   for (size_t i = 0; i < rows.size(); ++i) {
-    specs[i] = spec_of(rows[i], keys[i], used);
-    greedy = greedy && rows[i].temperature == 0 && list_numbers(rows[i]) == 0;
+    specs[i] = spec_of(rows[i], keys[i], lists, used);
+    if (!pending.empty()) specs[i].pending = pending[i];
+    greedy =
+        greedy && rows[i].temperature == 0 && list_numbers(rows[i]) == 0 && specs[i].pending < 0;
   }
   const auto count = static_cast<int64_t>(rows.size());
-  const auto spec_bytes = static_cast<int64_t>(sizeof(SamplingSpec));
+  specs_.send(slot, 0, count * kSpecBytes);
+  specs_.send(slot, lists_begin, lists_begin + 4 * used);
+  specs_.arrive(slot);
   const Device device = context_.device();
-  const auto send = [&](int64_t begin, int64_t bytes) {
-    if (bytes == 0) return;
-    copy(context_, numbers_.view().rows(begin, begin + bytes),
-         {staging_.data<uint8_t>() + begin, {bytes}, DType::kUInt8});
-  };
-  send(0, count * spec_bytes);
-  send(max_rows_ * spec_bytes, 4 * used);
-  uint8_t* numbers = numbers_.data<uint8_t>();
-  const ConstTensorView lists(numbers + max_rows_ * spec_bytes, {used}, DType::kInt32, device);
-  const TensorView drawn = token_ids_.view().rows(0, count);
+  uint8_t* numbers = specs_.device(slot);
+  const ConstTensorView there(numbers + lists_begin, {used}, DType::kInt32, device);
+  const TensorView drawn = token_ids_[slot].view().rows(0, count);
   sample_batch(context_, {.logits = logits,
-                          .specs = {numbers, {count, spec_bytes}, DType::kUInt8, device},
-                          .lists = used > 0 ? lists : ConstTensorView(),
-                          .pending = {},
+                          .specs = {numbers, {count, kSpecBytes}, DType::kUInt8, device},
+                          .lists = used > 0 ? there : ConstTensorView(),
+                          .pending = pending.empty() ? ConstTensorView() : tokens(1 - slot),
                           .greedy = greedy,
                           .token_ids = drawn});
-  copy(context_, {result_.data<int32_t>(), {count}, DType::kInt32}, drawn);
   if (context_.profiler() != nullptr) context_.profiler()->mark_step_end();
+  specs_.consumed(slot);
+  drawn_.send(slot, drawn.data<int32_t>(), count);
+  count_[slot] = count;
+}
+
+std::span<const int32_t> DeviceSampler::wait(int slot) {
   const HostPhase phase(context_.profiler(), "wait");
-  context_.synchronize();
-  std::copy_n(result_.data<int32_t>(), count, token_ids.begin());
+  return {drawn_.wait(slot), static_cast<size_t>(count_[slot])};
 }
 
 }  // namespace miniinfer

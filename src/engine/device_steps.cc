@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "miniinfer/ops/attention.h"
+#include "ops/stage_step.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/profiler.h"
 
@@ -87,16 +88,16 @@ DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t
                           2 * align_up(std::max(tokens, sequences) * model.rotary_table_width()) +
                           plans * align_up(work_size_);
   numbers_ = Tensor({numbers}, DType::kInt32, context.device());
-  staging_ = cuda::PinnedBuffer(static_cast<size_t>(numbers) * sizeof(int32_t));
+  staged_.emplace(context, numbers * static_cast<int64_t>(sizeof(int32_t)));
 }
 
-DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_plans,
-                             KvCache& cache) {
-  copied_.synchronize();
+DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache,
+                             int slot, const ConstTensorView& drawn) {
+  auto* staging = reinterpret_cast<int32_t*>(staged_->host(slot));
   const TensorView device = numbers_.view();
-  Packer packer{staging_.data<int32_t>(), device};
+  Packer packer{staging, device};
   DeviceStep step;
-  step.token_ids = packer.put(batch.token_ids, rows, 0);
+  step.token_ids = packer.put(batch.token_ids, rows, 0);  // first: stage_step() wants them there
   step.positions = packer.put(batch.positions, rows, 0);
   step.slot_mapping = packer.put(batch.slot_mapping, rows, -1);
   const int64_t sequences = std::max<int64_t>(batch.max_sequences, batch.num_sequences());
@@ -111,8 +112,7 @@ DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_pl
     const TensorView tables_at[] = {packer.put({}, rows * width, 0),
                                     packer.put({}, rows * width, 0)};
     const auto on_host = [&](const TensorView& view) {
-      return reinterpret_cast<float*>(staging_.data<int32_t>() +
-                                      (view.data<int32_t>() - device.data<int32_t>()));
+      return reinterpret_cast<float*>(staging + (view.data<int32_t>() - device.data<int32_t>()));
     };
     model_.fill_rotary_tables(batch, on_host(tables_at[0]), on_host(tables_at[1]));
     step.cos = {tables_at[0].raw(), {rows, width}, DType::kFloat32, device.device()};
@@ -125,23 +125,31 @@ DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_pl
     step.attention_work.push_back(packer.put(work, size, 0, work_size_));
     used = packer.end - std::max(work_size_, size) + size;
   }
-  const TensorView staged(staging_.data<int32_t>(), {used}, DType::kInt32);
-  copy(context_, device.rows(0, used), staged);
-  copied_.record(context_.cuda_state().stream());
+  staged_->send(slot, 0, used * static_cast<int64_t>(sizeof(int32_t)));
+  staged_->arrive(slot);
+  // Here, so that a device which waits for the host is seen to wait.
+  if (Profiler* const profiler = context_.profiler())
+    profiler->begin_step(context_, batch.num_tokens(), batch.num_sequences());
+  stage_step(context_,
+             {.numbers = {staged_->device(slot), {used}, DType::kInt32, context_.device()},
+              .num_token_ids = batch.num_tokens(),
+              .drawn = drawn,
+              .out = device.rows(0, used)});
+  staged_->consumed(slot);
   return step;
 }
 
-TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache) {
+TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache, int slot,
+                            const ConstTensorView& drawn) {
   const int64_t tokens = batch.num_tokens();
   const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
   const bool decodes = graphs_ && tokens == batch.num_sequences() && tokens == wanted;
   const int64_t rows = decodes ? decode_bucket(tokens) : tokens;
   if (decodes) batch.max_sequences = static_cast<int>(rows);
   Profiler* const profiler = context_.profiler();
-  if (profiler != nullptr) profiler->begin_step(context_, tokens, batch.num_sequences());
   const DeviceStep step = [&] {
     const HostPhase phase(profiler, "upload");
-    return pack(batch, rows, model_.plan(context_, batch, cache), cache);
+    return pack(batch, rows, model_.plan(context_, batch, cache), cache, slot, drawn);
   }();
   batch.device = &step;
   const TensorView logits = logits_.view().rows(0, decodes ? rows : wanted);

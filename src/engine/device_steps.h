@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/step_lanes.h"
 #include "miniinfer/context.h"
 #include "models/model.h"
 #include "nn/kv_cache.h"
@@ -27,8 +29,10 @@ class DeviceSteps {
   DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
               ExecContext& context);
 
-  // The logits of the batch's rows on the device, [R, vocab] float32; queued, not computed yet.
-  TensorView run(ForwardBatch batch, KvCache& cache);
+  // The logits of the batch's rows on the device, [R, vocab] float32; queued, not computed yet. A
+  // negative token id, -1 - i, stands for drawn[i], which an earlier step computes there. The steps
+  // of one slot do not overlap.
+  TensorView run(ForwardBatch batch, KvCache& cache, int slot, const ConstTensorView& drawn);
 
   // Blocks a sequence in the block tables of a step that needs `blocks`.
   static int64_t table_stride(int64_t blocks);
@@ -37,16 +41,16 @@ class DeviceSteps {
 
  private:
   struct Packer;
-  DeviceStep pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache);
+  DeviceStep pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache, int slot,
+                  const ConstTensorView& drawn);
 
   const Model& model_;
   ExecContext& context_;
   const bool graphs_;
-  int64_t work_size_;  // numbers of one attention plan, at most
-  Tensor logits_;      // [max rows, vocab]
-  Tensor numbers_;     // int32, all of a step's
-  cuda::PinnedBuffer staging_;
-  cuda::Event copied_;  // the staged numbers have been read
+  int64_t work_size_;                 // numbers of one attention plan, at most
+  Tensor logits_;                     // [max rows, vocab]
+  Tensor numbers_;                    // int32, all of a step's, where captured graphs read them
+  std::optional<UploadLane> staged_;  // the same on their way
   // By tokens and table stride. A null graph ran once without, which the matrix library needs to
   // choose its algorithms before a capture.
   std::map<std::pair<int64_t, int64_t>, std::unique_ptr<cuda::Graph>> captured_;

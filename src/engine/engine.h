@@ -25,6 +25,9 @@ struct EngineConfig {
   uint64_t seed = 0;               // for requests without one
   bool enforce_eager = false;      // on a device: no captured graphs
   bool batch_invariant = false;    // on a device: see DeviceState::batch_invariant
+  // The next step is planned and launched before this one's tokens are known. On a CPU, where a
+  // step is computed when it is launched, that gains nothing.
+  bool async_scheduling = false;
 };
 
 // A snapshot, consistent within one step.

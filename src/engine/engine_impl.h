@@ -47,9 +47,14 @@ class Engine::Impl {
   void begin(Request& request, Clock::time_point now);
   void handle_cancels(std::vector<std::pair<RequestId, int>>& cancels);
   void step();
+  StepPlan& make_plan();
   void poll_masks();
-  std::optional<TensorView> run_model(const StepPlan& plan);
-  void finish_step(StepPlan& plan, const TensorView& logits);
+  void run_step(StepPlan& plan);
+  std::optional<TensorView> run_model(const StepPlan& plan, std::optional<Error>& failure);
+  bool launch(const StepPlan& plan, const TensorView& logits);
+  void finish_flight();
+  void finish_step(StepPlan& plan);
+  std::span<StepResult> results_of(const StepPlan& plan);
   void end_step(const StepPlan& plan, const Error& error);
   void fail_step(const Error& error);
   void emit_step(const StepPlan& plan);
@@ -86,7 +91,8 @@ class Engine::Impl {
   Scheduler scheduler_;
   ModelRunner runner_;
   Sampler sampler_;
-  std::vector<StepResult> results_;
+  std::vector<StepResult> results_[2];  // of the plans' slots
+  StepPlan* flight_ = nullptr;          // launched, its tokens not taken yet
   RequestMap requests_;
   std::vector<RequestMap::node_type> arrivals_;           // swapped with inbox_
   std::vector<std::pair<RequestId, int>> taken_cancels_;  // swapped with cancels_

@@ -39,6 +39,11 @@ void Engine::Impl::loop() {
     publish();
   }
   end_all(FinishReason::kCancelled, std::nullopt);
+  try {
+    finish_flight();  // nobody frees what the device still writes
+  } catch (...) {
+    scheduler_.discard();
+  }
   publish();
 }
 
@@ -98,36 +103,37 @@ void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancel
   cancels.clear();
 }
 
+// A step in flight was launched by the call before; this one plans and launches the next, and only
+// then waits for the tokens of the first.
 void Engine::Impl::step() {
-  Profiler* const profiler = context_.profiler();
-  const HostPhase turn(profiler, "step");
-  StepPlan* plan = nullptr;
+  const HostPhase turn(context_.profiler(), "step");
   try {
-    {
-      const HostPhase phase(profiler, "plan");
-      poll_masks();
-      plan = &scheduler_.plan(Clock::now());
+    StepPlan* plan = &make_plan();
+    if (plan->needs_commit) {
+      finish_flight();
+      plan = &make_plan();
     }
-    for (Sequence* sequence : plan->expired)
-      emit_end(*sequence, FinishReason::kError,
-               Error(ErrorCode::kDeadlineExceeded, "the request's time ran out"));
-    if (plan->items.empty()) {
-      starved_ = std::any_of(scheduler_.running().begin(), scheduler_.running().end(),
-                             [](const Sequence* s) { return s->waits_for_mask; });
-      require(starved_ || scheduler_.idle(), ErrorCode::kInternal,
-              "nothing was planned although there is work");
-      return;
-    }
-    const std::optional<TensorView> logits = run_model(*plan);
-    if (!logits) return;
-    finish_step(*plan, *logits);
-    const HostPhase phase(profiler, "emit");
-    emit_step(*plan);
+    if (!plan->items.empty()) return run_step(*plan);
+    if (flight_ != nullptr) return finish_flight();
+    starved_ = std::any_of(scheduler_.running().begin(), scheduler_.running().end(),
+                           [](const Sequence* s) { return s->waits_for_mask; });
+    require(starved_ || scheduler_.idle(), ErrorCode::kInternal,
+            "nothing was planned although there is work");
   } catch (const Error& error) {
     fail_step(error);
   } catch (const std::exception& error) {
     fail_step(Error(ErrorCode::kInternal, fmt::format("a step failed: {}", error.what())));
   }
+}
+
+StepPlan& Engine::Impl::make_plan() {
+  const HostPhase phase(context_.profiler(), "plan");
+  poll_masks();
+  StepPlan& plan = scheduler_.plan(Clock::now());
+  for (Sequence* sequence : plan.expired)
+    emit_end(*sequence, FinishReason::kError,
+             Error(ErrorCode::kDeadlineExceeded, "the request's time ran out"));
+  return plan;
 }
 
 // Lets sequences whose mask has become ready into steps, and ends those whose text is complete
@@ -143,40 +149,79 @@ void Engine::Impl::poll_masks() {
   completed_.clear();
 }
 
+void Engine::Impl::run_step(StepPlan& plan) {
+  std::optional<Error> failure;
+  const std::optional<TensorView> logits = run_model(plan, failure);
+  const bool launched = logits && launch(plan, *logits);
+  finish_flight();
+  if (!logits) return end_step(plan, *failure);
+  if (launched) {
+    scheduler_.launched(plan);
+    flight_ = &plan;
+    return;
+  }
+  {
+    const HostPhase phase(context_.profiler(), "sample");
+    profile_part(context_, "sampling");
+    sampler_.sample(host_ ? *host_ : context_, plan, *logits, results_of(plan));
+    if (context_.profiler() != nullptr && !host_) context_.profiler()->mark_step_end();
+  }
+  finish_step(plan);
+}
+
 // Nothing when memory ran out, which ends the step's sequences: the blocks that the step wrote are
 // theirs alone until a commit shares them, so all others go on.
-std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan) {
+std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan,
+                                                  std::optional<Error>& failure) {
   const Clock::time_point now = Clock::now();
   for (const StepPlan::Item& item : plan.items)
     if (!item.sequence->request->started_at) item.sequence->request->started_at = now;
   try {
-    return runner_.run(plan);
+    return runner_.run(plan, flight_ ? sampler_.drawn(flight_->slot) : ConstTensorView());
   } catch (const std::bad_alloc&) {
-    end_step(plan, out_of_memory());
+    failure = out_of_memory();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kResourceExhausted) throw;
-    end_step(plan, error);
+    failure = error;
   }
   return std::nullopt;
 }
 
-void Engine::Impl::finish_step(StepPlan& plan, const TensorView& logits) {
-  const std::span<StepResult> results(results_.data(), plan.items.size());
-  Profiler* const profiler = context_.profiler();
+// Queues the draws of a step that may stay in flight; false for one that is to be finished now.
+bool Engine::Impl::launch(const StepPlan& plan, const TensorView& logits) {
+  if (!config_.async_scheduling || !can_overlap(plan)) return false;
+  const HostPhase phase(context_.profiler(), "sample");
+  profile_part(context_, "sampling");
+  return sampler_.launch(plan, logits, results_of(plan));
+}
+
+void Engine::Impl::finish_flight() {
+  if (flight_ == nullptr) return;
+  StepPlan& plan = *flight_;
+  sampler_.take(plan, results_of(plan));
+  flight_ = nullptr;
+  finish_step(plan);
+}
+
+void Engine::Impl::finish_step(StepPlan& plan) {
   {
-    const HostPhase phase(profiler, "sample");
-    profile_part(context_, "sampling");
-    sampler_.sample(host_ ? *host_ : context_, plan, logits, results);
-    if (profiler != nullptr && !host_) profiler->mark_step_end();
+    const HostPhase phase(context_.profiler(), "commit");
+    scheduler_.commit(plan, results_of(plan));
+    count_step(plan.num_tokens);
+    if (!scheduler_.counters_agree()) ++counters_.invariant_failures;
   }
-  const HostPhase phase(profiler, "commit");
-  scheduler_.commit(plan, results);
-  count_step(plan.num_tokens);
-  if (!scheduler_.counters_agree()) ++counters_.invariant_failures;
+  const HostPhase phase(context_.profiler(), "emit");
+  emit_step(plan);
+}
+
+std::span<StepResult> Engine::Impl::results_of(const StepPlan& plan) {
+  return {results_[plan.slot].data(), plan.items.size()};
 }
 
 void Engine::Impl::end_step(const StepPlan& plan, const Error& error) {
-  for (const StepPlan::Item& item : plan.items) end(*item.sequence, FinishReason::kError, error);
+  for (const StepPlan::Item& item : plan.items)
+    if (item.sequence != nullptr) end(*item.sequence, FinishReason::kError, error);
+  scheduler_.discard();
 }
 
 // The step's sequences end with its error, all others as unavailable, and nobody is accepted any
@@ -188,12 +233,16 @@ void Engine::Impl::fail_step(const Error& error) {
     unhealthy_ = true;
   }
   end_all(FinishReason::kError, failed_engine(), &error);
+  scheduler_.discard();
+  flight_ = nullptr;
 }
 
 void Engine::Impl::emit_step(const StepPlan& plan) {
+  const std::span<StepResult> results = results_of(plan);
   for (size_t i = 0; i < plan.items.size(); ++i) {
+    if (plan.items[i].sequence == nullptr) continue;
     try {
-      emit_item(plan.items[i], results_[i], sampler_.items()[i]);
+      emit_item(plan.items[i], results[i], sampler_.items(plan)[i]);
     } catch (const std::bad_alloc&) {
       end(*plan.items[i].sequence, FinishReason::kError, out_of_memory());
     }

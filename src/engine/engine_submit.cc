@@ -49,8 +49,8 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model, const EngineConfig& confi
       host_(host_for(context_)),
       scheduler_(config_),
       runner_(model_, config_, context_),
-      sampler_(model_->config().vocab_size, config_, host_ ? &context_ : nullptr),
-      results_(config_.max_num_seqs) {
+      sampler_(model_->config().vocab_size, config_, context_) {
+  for (std::vector<StepResult>& results : results_) results.resize(config_.max_num_seqs);
   // Beyond the queue there are requests that run or were preempted. Full buckets would only grow.
   requests_.reserve(config_.max_queued_requests + 2 * int64_t{config_.max_num_seqs});
   faulty_sinks_.reserve(config_.max_num_seqs);

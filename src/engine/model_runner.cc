@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "miniinfer/ops/sampling.h"
+#include "ops/stage_step.h"
 #include "tensor/profiler.h"
 
 namespace miniinfer {
@@ -65,7 +66,7 @@ ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig&
   logit_rows_.reserve(Scheduler::max_logit_rows(config));
 }
 
-void ModelRunner::add_item(const StepPlan::Item& item) {
+void ModelRunner::add_item(const StepPlan::Item& item, int slot) {
   const Sequence& s = *item.sequence;
   const int64_t end = item.begin + item.num_tokens;
   for (int64_t position = item.begin; position < end; ++position) {
@@ -76,6 +77,7 @@ void ModelRunner::add_item(const StepPlan::Item& item) {
     rope_lengths_.push_back(
         static_cast<int32_t>(std::max<int64_t>(s.num_prompt_tokens, position + 1)));
   }
+  if (token_ids_.back() == kPendingToken) token_ids_.back() = -1 - s.places[1 - slot];
   const auto tokens = static_cast<int32_t>(token_ids_.size());
   for (int32_t row = tokens - item.num_rows; row < tokens; ++row) logit_rows_.push_back(row);
   std::copy(s.blocks.begin(), s.blocks.end(),
@@ -93,7 +95,7 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
     table_stride_ = std::max(table_stride_, static_cast<int64_t>(item.sequence->blocks.size()));
   if (device_) table_stride_ = DeviceSteps::table_stride(table_stride_);
   query_starts_.push_back(0);
-  for (const StepPlan::Item& item : plan.items) add_item(item);
+  for (const StepPlan::Item& item : plan.items) add_item(item, plan.slot);
   return {.token_ids = token_ids_,
           .positions = positions_,
           .slot_mapping = slots_,
@@ -105,14 +107,18 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
           .rope_lengths = rope_lengths_};
 }
 
-TensorView ModelRunner::run(const StepPlan& plan) {
+TensorView ModelRunner::run(const StepPlan& plan, const ConstTensorView& drawn) {
   Profiler* const profiler = context_.profiler();
   const ForwardBatch batch = [&] {
     const HostPhase phase(profiler, "layout");
     return layout(plan);
   }();
-  if (device_) return device_->run(batch, cache_);
+  if (device_) return device_->run(batch, cache_, plan.slot, drawn);
   const HostPhase phase(profiler, "run");
+  const TensorView ids(token_ids_.data(), {batch.num_tokens()}, DType::kInt32);
+  if (drawn.defined())
+    stage_step(context_,
+               {.numbers = ids, .num_token_ids = batch.num_tokens(), .drawn = drawn, .out = ids});
   if (profiler != nullptr)
     profiler->begin_step(context_, batch.num_tokens(), batch.num_sequences());
   const TensorView logits = logits_.view().rows(0, plan.num_rows);

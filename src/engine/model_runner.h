@@ -24,11 +24,12 @@ class ModelRunner {
   ModelRunner(std::shared_ptr<const Model> model, const EngineConfig& config, ExecContext& context);
 
   // The logits of the plan's rows, [plan.num_rows, vocab] float32, valid until the next run; on a
-  // device they are queued there, and wait for no one.
-  TensorView run(const StepPlan& plan);
+  // device they are queued there, and wait for no one. `drawn` lies there too and holds the tokens
+  // of the step in flight, if there is one, in the order of its items.
+  TensorView run(const StepPlan& plan, const ConstTensorView& drawn = {});
 
  private:
-  void add_item(const StepPlan::Item& item);
+  void add_item(const StepPlan::Item& item, int slot);
   ForwardBatch layout(const StepPlan& plan);
 
   std::shared_ptr<const Model> model_;

@@ -27,15 +27,29 @@ void ban_bad_words(const Sequence& s, std::vector<int32_t>& banned) {
   }
 }
 
+bool can_overlap(const StepPlan::Item& item) {
+  if (item.num_prompt_rows() > 0) return false;
+  if (!item.samples) return true;
+  const EngineRequest& input = item.sequence->request->input;
+  return !item.sequence->sampling->mask && !input.params.logprobs &&
+         std::ranges::all_of(input.bad_words, [](const auto& word) { return word.size() == 1; });
+}
+
 }  // namespace
 
-Sampler::Sampler(int64_t vocab, const EngineConfig& config, ExecContext* device)
-    : vocab_(vocab), device_(device) {
-  if (device != nullptr)
-    device_sampler_ = std::make_unique<DeviceSampler>(*device, config.max_num_seqs);
+bool can_overlap(const StepPlan& plan) {
+  return std::ranges::all_of(plan.items,
+                             [](const StepPlan::Item& item) { return can_overlap(item); });
+}
+
+Sampler::Sampler(int64_t vocab, const EngineConfig& config, ExecContext& model)
+    : vocab_(vocab), device_(model.device().type == DeviceType::kCpu ? nullptr : &model) {
+  if (device_ != nullptr || config.async_scheduling)
+    device_sampler_ = std::make_unique<DeviceSampler>(model, config.max_num_seqs);
   draw_keys_.reserve(config.max_num_seqs);
   const int64_t rows = Scheduler::max_logit_rows(config);
-  items_.resize(config.max_num_seqs);
+  for (std::vector<SampledItem>& items : items_) items.resize(config.max_num_seqs);
+  pending_.reserve(config.max_num_seqs);
   rows_.reserve(config.max_num_seqs);
   row_items_.reserve(config.max_num_seqs);
   token_ids_.resize(config.max_num_seqs);
@@ -48,7 +62,7 @@ Sampler::Sampler(int64_t vocab, const EngineConfig& config, ExecContext* device)
 
 void Sampler::fail(int32_t index, StepResult& result, Error error) {
   result.finish = FinishReason::kError;
-  items_[index].error = std::move(error);
+  items_[slot_][index].error = std::move(error);
 }
 
 // Runs fn; what it throws ends the item.
@@ -65,23 +79,64 @@ void Sampler::guarded(int32_t index, StepResult& result, F&& fn) {
   }
 }
 
-void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
-                     std::span<StepResult> results) {
+void Sampler::begin(const StepPlan& plan, std::span<StepResult> results) {
+  slot_ = plan.slot;
   rows_.clear();
   draw_keys_.clear();
   row_items_.clear();
+  pending_.clear();
   host_is_fresh_ = false;
-  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i) {
-    items_[i].error.reset();
-    items_[i].logprob.reset();
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    items_[slot_][i].error.reset();
+    items_[slot_][i].logprob.reset();
     results[i] = {};
-    if (plan.items[i].samples)
+  }
+}
+
+void Sampler::sample(ExecContext& context, const StepPlan& plan, ConstTensorView logits,
+                     std::span<StepResult> results) {
+  begin(plan, results);
+  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i)
+    if (plan.items[i].samples && plan.items[i].sequence != nullptr)
       guarded(i, results[i], [&] {
         if (mask_allows_sampling(plan.items[i], results[i])) add_row(plan.items[i], i);
       });
-  }
   draw(context, plan, logits, results);
   score(context, plan, logits, results);
+}
+
+bool Sampler::launch(const StepPlan& plan, ConstTensorView logits, std::span<StepResult> results) {
+  begin(plan, results);
+  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i) {
+    const StepPlan::Item& item = plan.items[i];
+    if (item.samples) guarded(i, results[i], [&] { add_row(item, i); });
+    if (rows_.size() == static_cast<size_t>(i)) {  // nothing to draw, in its place
+      rows_.push_back({.row = -1});
+      draw_keys_.emplace_back();
+    }
+    const bool counts =
+        item.samples && item.sequence->sampling->penalized && item.sequence->token_is_pending();
+    pending_.push_back(counts ? item.sequence->places[1 - slot_] : -1);
+  }
+  if (!device_sampler_->takes(rows_, vocab_)) return false;
+  const bool any = std::ranges::any_of(pending_, [](int32_t row) { return row >= 0; });
+  if (!any) pending_.clear();
+  device_sampler_->launch(slot_, logits, rows_, draw_keys_, pending_);
+  return true;
+}
+
+void Sampler::take(const StepPlan& plan, std::span<StepResult> results) {
+  slot_ = plan.slot;
+  const std::span<const int32_t> token_ids = device_sampler_->wait(slot_);
+  for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i) {
+    const StepPlan::Item& item = plan.items[i];
+    if (item.sequence != nullptr && item.samples && results[i].finish != FinishReason::kError)
+      settle(plan, i, token_ids[i], results[i]);
+  }
+}
+
+ConstTensorView Sampler::drawn(int slot) const {
+  return device_sampler_->tokens(slot);
 }
 
 bool Sampler::mask_allows_sampling(const StepPlan::Item& item, StepResult& result) const {
@@ -129,22 +184,27 @@ void Sampler::draw(ExecContext& context, const StepPlan& plan, ConstTensorView l
                    std::span<StepResult> results) {
   if (rows_.empty()) return;
   const std::span<int32_t> token_ids(token_ids_.data(), rows_.size());
-  if (device_sampler_ && device_sampler_->takes(rows_, vocab_)) {
-    device_sampler_->draw(logits, rows_, draw_keys_, token_ids);
+  if (device_ != nullptr && device_sampler_->takes(rows_, vocab_)) {
+    device_sampler_->launch(slot_, logits, rows_, draw_keys_, {});
+    std::ranges::copy(device_sampler_->wait(slot_), token_ids.begin());
   } else {
     sample_tokens(context, {on_host(logits), rows_, token_ids});
   }
   for (size_t r = 0; r < rows_.size(); ++r) {
     const int32_t index = row_items_[r];
-    if (token_ids[r] == kLogitsNotFinite) {
-      fail(index, results[index], Error(ErrorCode::kInternal, kNotFinite));
-    } else if (token_ids[r] == kNothingAllowed) {
-      fail(index, results[index],
-           Error(ErrorCode::kInvalidArgument,
-                 "no token is left to sample: the constraints of the request exclude each other"));
-    } else {
-      accept(plan.items[index], index, token_ids[r], results[index]);
-    }
+    settle(plan, index, token_ids[r], results[index]);
+  }
+}
+
+void Sampler::settle(const StepPlan& plan, int32_t index, int32_t token_id, StepResult& result) {
+  if (token_id == kLogitsNotFinite) {
+    fail(index, result, Error(ErrorCode::kInternal, kNotFinite));
+  } else if (token_id == kNothingAllowed) {
+    fail(index, result,
+         Error(ErrorCode::kInvalidArgument,
+               "no token is left to sample: the constraints of the request exclude each other"));
+  } else {
+    accept(plan.items[index], index, token_id, result);
   }
 }
 
@@ -178,7 +238,8 @@ void Sampler::score(ExecContext& context, const StepPlan& plan, ConstTensorView 
   logprob_uses_.clear();
   top_ = 0;
   for (int32_t i = 0; i < static_cast<int32_t>(plan.items.size()); ++i)
-    guarded(i, results[i], [&] { add_logprob_rows(plan.items[i], i, results[i]); });
+    if (plan.items[i].sequence != nullptr)
+      guarded(i, results[i], [&] { add_logprob_rows(plan.items[i], i, results[i]); });
   if (logprob_rows_.empty()) return;
 
   top_ = static_cast<int>(std::min<int64_t>(top_, vocab_));
@@ -204,7 +265,7 @@ void Sampler::take_logprob(const StepPlan::Item& item, int32_t index, size_t row
     item.sequence->sampling->prompt_logprobs.push_back(
         logprob_of(row, params.prompt_logprobs.value_or(0)));
   } else {
-    items_[index].logprob = logprob_of(row, params.logprobs.value_or(0));
+    items_[slot_][index].logprob = logprob_of(row, params.logprobs.value_or(0));
   }
 }
 

@@ -196,6 +196,11 @@ void Scheduler::release_retired(StepPlan& plan) {
   plan.retired.clear();
 }
 
+void Scheduler::discard() {
+  for (StepPlan& plan : plans_)
+    if (plan.open) discard(plan);
+}
+
 void Scheduler::discard(StepPlan& plan) {
   if (&plan == flight_) flight_ = nullptr;
   forget(plan);
@@ -236,8 +241,8 @@ void Scheduler::add_item(Sequence& s, int64_t tokens) {
   if (s.num_prompt_rows < prompt_rows(s))
     rows = std::max<int64_t>(0, end - std::max(s.num_computed, s.num_prompt_rows));
   plan_->items.push_back({&s, s.num_computed, static_cast<int32_t>(tokens),
-                         static_cast<int32_t>(plan_->num_rows), static_cast<int32_t>(rows),
-                         samples});
+                          static_cast<int32_t>(plan_->num_rows), static_cast<int32_t>(rows),
+                          samples});
   s.places[plan_->slot] = static_cast<int32_t>(plan_->items.size()) - 1;
   plan_->num_tokens += tokens;
   plan_->num_rows += rows;

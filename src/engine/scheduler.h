@@ -77,8 +77,8 @@ class Scheduler {
 
   // The only call that takes memory, but for nothing when it throws.
   void submit(Request& request, Clock::time_point now);
-  // Ends a sequence in whatever state it is. Its blocks are released, once the steps that it is part
-  // of are committed or discarded.
+  // Ends a sequence in whatever state it is. Its blocks are released, once the steps that it is
+  // part of are committed or discarded.
   void finish(Sequence& sequence);
 
   // Forgets the plan made before, if that was neither launched() nor committed.
@@ -89,8 +89,9 @@ class Scheduler {
   // (results[i].finish says how) and shares full blocks. results[i] belongs to plan.items[i]. For
   // items that do not sample only a fault counts; nothing is deferred in flight.
   void commit(StepPlan& plan, std::span<StepResult> results);
-  // Instead of commit(): the step failed, and each of its sequences has been finished.
-  void discard(StepPlan& plan);
+  // Instead of the commits of all open plans: their steps failed, and each of their sequences has
+  // been finished.
+  void discard();
 
   // In order. A waits_for_mask is cleared by whoever sees the mask ready.
   std::span<Sequence* const> running() const { return running_; }
@@ -124,6 +125,7 @@ class Scheduler {
   bool try_admit(Sequence& sequence);
   int64_t match(const Sequence& sequence);
 
+  void discard(StepPlan& plan);
   void forget(StepPlan& plan);
   void release_retired(StepPlan& plan);
   bool commit_item(StepPlan& plan, const StepPlan::Item& item, StepResult& result);
@@ -148,8 +150,8 @@ class Scheduler {
   int64_t num_waiting_requests_ = 0;
 
   StepPlan plans_[2];
-  StepPlan* plan_ = &plans_[0];  // the last made
-  StepPlan* flight_ = nullptr;   // launched, not committed
+  StepPlan* plan_ = &plans_[0];              // the last made
+  StepPlan* flight_ = nullptr;               // launched, not committed
   int64_t tokens_left_ = 0, rows_left_ = 0;  // of the step being planned
   bool preempted_ = false;
   std::vector<BlockId> match_;  // scratch of match()

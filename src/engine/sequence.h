@@ -54,7 +54,7 @@ struct Sequence {
   bool guaranteed =
       false;  // blocks for its longest possible length are promised: never preempted again
   int32_t places[2] = {-1, -1};  // its items in the scheduler's two plans; -1: in none
-  bool waits_for_mask = false;  // left out of steps: what may follow is not known yet
+  bool waits_for_mask = false;   // left out of steps: what may follow is not known yet
   std::unique_ptr<SamplingState> sampling;
   SequenceQueue::node_type queue_node;  // its place in the queue while it is not there
 

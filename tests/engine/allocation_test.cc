@@ -46,7 +46,7 @@ TEST(Allocation, ADecodeStepMakesNone) {
   ExecContext context = ExecContext::cpu(2);
   Scheduler scheduler(config);
   ModelRunner runner(model, config, context);
-  Sampler sampler(512, config);
+  Sampler sampler(512, config, context);
   std::vector<std::unique_ptr<Request>> requests;
   std::mt19937 random(1);
   for (int i = 0; i < 32; ++i) {

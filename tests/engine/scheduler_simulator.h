@@ -54,8 +54,9 @@ class SimulatedModel {
 
   // Computes it; false when a cached token is not what the sequence's prefix says. `drawn` are the
   // tokens of the step before.
-  bool run(Work work, const std::vector<int32_t>& drawn, int32_t& token) {
+  bool run(Work& work, const std::vector<int32_t>& drawn, int32_t& token) {
     if (work.pending >= 0) work.tokens.back() = drawn.at(work.pending);
+    work.pending = -1;
     uint64_t prefix = work.start;
     for (int64_t i = 0; i < static_cast<int64_t>(work.tokens.size()); ++i) {
       prefix = extend(prefix, work.tokens[i]);
@@ -88,7 +89,8 @@ class SimulatedModel {
   int vocab_;
 };
 
-// A device that runs launched steps in order, when it likes.
+// A device that runs launched steps in order, when it likes, and writes what they write until they
+// have been waited for.
 class SimulatedDevice {
  public:
   explicit SimulatedDevice(SimulatedModel& model) : model_(model) {}
@@ -114,8 +116,11 @@ class SimulatedDevice {
   }
   // The tokens of the step; it is done then.
   const std::vector<int32_t>& wait(int slot) {
-    while (!queue_[slot].done) advance();
-    return queue_[slot].drawn;
+    Step& step = queue_[slot];
+    while (!step.done) advance();
+    for (size_t i = 0; i < step.works.size(); ++i)
+      correct_ = correct_ && model_.run(step.works[i], {}, step.drawn[i]);
+    return step.drawn;
   }
   bool correct() const { return correct_; }
 

@@ -70,7 +70,7 @@ EngineOverhead measure_engine_overhead(const EngineOverheadOptions& options) {
   ExecContext context = ExecContext::cpu(options.num_threads);
   Scheduler scheduler(config);
   ModelRunner runner(std::make_shared<InstantModel>(options.vocab), config, context);
-  Sampler sampler(options.vocab, config);
+  Sampler sampler(options.vocab, config, context);
   std::vector<std::unique_ptr<Request>> requests;
   for (int i = 0; i < options.batch; ++i) {
     requests.push_back(decoding_request(options, i + 1));

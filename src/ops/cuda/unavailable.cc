@@ -4,6 +4,7 @@
 #include "ops/cuda/gemm_search.h"
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/row_kernels.h"
+#include "ops/cuda/stage_step.h"
 
 namespace miniinfer::cuda {
 namespace {
@@ -84,6 +85,9 @@ int64_t sample_batch_max_vocab(const ExecContext&) {
 }
 void score_batch(ExecContext&, const ScoreBatchArgs&) {
   unavailable("score_batch");
+}
+void stage_step(ExecContext&, const StageStepArgs&) {
+  unavailable("stage_step");
 }
 void softmax(ExecContext&, const SoftmaxArgs&) {
   unavailable("softmax");

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/check.h"
+#include "tensor/cuda/async_copy.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/cuda/reasons.h"
@@ -150,9 +151,13 @@ void DeviceState::make_current() const {
   check_cuda(cudaSetDevice(info_.index), "set device");
 }
 
-void copy_bytes(DeviceState& state, void* to, const void* from, size_t bytes) {
+void copy_bytes(const Stream& stream, void* to, const void* from, size_t bytes) {
   if (bytes == 0) return;
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, state.stream().get()), "copy");
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream.get()), "copy");
+}
+
+void copy_bytes(DeviceState& state, void* to, const void* from, size_t bytes) {
+  copy_bytes(state.stream(), to, from, bytes);
 }
 
 }  // namespace miniinfer::cuda

@@ -1,6 +1,7 @@
 // Stands for this folder in a build without CUDA: every way to a device ends in one clear error.
 #include "base/check.h"
 #include "tensor/cuda/device.h"
+#include "tensor/cuda/async_copy.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/cuda/hold.h"
 #include "tensor/cuda/nvtx.h"
@@ -33,6 +34,9 @@ std::unique_ptr<DeviceState> make_device_state(int) {
   unavailable();
 }
 void DeviceState::make_current() const {
+  unavailable();
+}
+void copy_bytes(const Stream&, void*, const void*, size_t) {
   unavailable();
 }
 void copy_bytes(DeviceState&, void*, const void*, size_t) {
