@@ -64,6 +64,9 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
   app.add_flag("--batch-invariant", options.batch_invariant,
                "On a GPU: answers independent of what else runs, as on a CPU; slower")
       ->group(group);
+  app.add_flag("--async-scheduling,!--no-async-scheduling", options.async_scheduling,
+               "On a GPU: launch a step before the last one's tokens are known (default: on)")
+      ->group(group);
   app.add_option("--max-num-seqs", options.max_num_seqs, "Sequences in one step; default 256")
       ->check(CLI::Range(1, 4096))
       ->group(group);

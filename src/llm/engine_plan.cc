@@ -113,6 +113,7 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                                                 : kCpuBatchedTokens;
   engine.enforce_eager = options.enforce_eager;
   engine.batch_invariant = options.batch_invariant;
+  engine.async_scheduling = options.async_scheduling && plan.on_gpu;
   engine.max_queued_requests = options.max_num_queued_reqs;
   engine.policy = options.scheduling_policy == "priority" ? SchedulingPolicy::kPriority
                                                           : SchedulingPolicy::kFcfs;

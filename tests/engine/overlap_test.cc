@@ -84,7 +84,8 @@ class Workload {
     Case c;
     const bool shared = below(2);
     c.request = greedy_request(random_prompt(random_, kPoison, 1 + below(50)), 1 + below(50));
-    if (shared) std::fill_n(c.request.prompt.begin(), std::min<size_t>(20, c.request.prompt.size()), 5);
+    if (shared)
+      std::fill_n(c.request.prompt.begin(), std::min<size_t>(20, c.request.prompt.size()), 5);
     for (int32_t t = kPoison; t < kVocab; ++t) c.request.bad_words.push_back({t});
     SamplingParams& params = c.request.params;
     params.seed = index;
@@ -107,7 +108,9 @@ class Workload {
     if (below(6) == 0) params.prompt_logprobs = 1;
     if (below(4) == 0) c.request.bad_words.push_back({below(kPoison), below(kPoison)});
     if (below(4) == 0)
-      c.request.make_mask = [length = 1 + below(30)] { return std::make_unique<ChainMask>(length); };
+      c.request.make_mask = [length = 1 + below(30)] {
+        return std::make_unique<ChainMask>(length);
+      };
     return c;
   }
 
@@ -201,8 +204,7 @@ TEST(Overlap, CancelsAndDeadlinesAtAnyTimeLeaveNothingBehind) {
     Collector victim, others(2);
     EngineRequest hostile = greedy_request(random_prompt(random, kVocab, 1 + random() % 60), 60);
     hostile.params.n = 2;
-    if (random() % 2)
-      hostile.deadline = Clock::now() + std::chrono::microseconds(random() % 400);
+    if (random() % 2) hostile.deadline = Clock::now() + std::chrono::microseconds(random() % 400);
     const RequestId id = engine.submit(hostile, others.sink());
     engine.submit(greedy_request(prompt, 40), victim.sink());
     if (random() % 2) others.wait_tokens(random() % 20);
@@ -226,8 +228,7 @@ TEST(Overlap, ADeviceThatFailsAnswersEverybody) {
     std::mt19937 random(3);
     model->throw_after = after;
     std::deque<Collector> collectors;
-    for (int i = 0; i < 10; ++i)
-      try {
+    for (int i = 0; i < 10; ++i) try {
         engine.submit(greedy_request(random_prompt(random, kVocab, 30), 30),
                       collectors.emplace_back().sink());
       } catch (const Error&) {

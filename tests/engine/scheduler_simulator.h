@@ -60,7 +60,8 @@ class SimulatedModel {
     uint64_t prefix = work.start;
     for (int64_t i = 0; i < static_cast<int64_t>(work.tokens.size()); ++i) {
       prefix = extend(prefix, work.tokens[i]);
-      uint64_t& slot = slots_[work.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_];
+      uint64_t& slot =
+          slots_[work.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_];
       if (i >= work.begin) {
         slot = prefix;
       } else if (slot != prefix) {

@@ -47,8 +47,8 @@ __global__ void __launch_bounds__(kThreads) stage_kernel(StageParams p) {
 void stage_step(ExecContext& context, const StageStepArgs& args) {
   const int64_t count = args.numbers.dim(0);
   if (count == 0) return;
-  const auto address = reinterpret_cast<uintptr_t>(args.numbers.raw()) |
-                       reinterpret_cast<uintptr_t>(args.out.raw());
+  const auto address =
+      reinterpret_cast<uintptr_t>(args.numbers.raw()) | reinterpret_cast<uintptr_t>(args.out.raw());
   const StageParams params = {.numbers = args.numbers.data<int32_t>(),
                               .drawn = args.drawn.defined() ? args.drawn.data<int32_t>() : nullptr,
                               .out = args.out.data<int32_t>(),
