@@ -40,13 +40,14 @@ class SimulatedModel {
     std::vector<BlockId> blocks;
     int64_t begin = 0;
     int32_t pending = -1;  // where the step before draws the last token, when that is not known
+    std::vector<std::pair<int64_t, uint64_t>> writes;  // once it has run
   };
   static int32_t key_of(const Sequence& s) {
     return static_cast<int32_t>(s.request->id * 16) + s.index;
   }
   static Work work_of(const StepPlan::Item& item, int slot) {
     const Sequence& s = *item.sequence;
-    Work work{start(*s.request), key_of(s), s.tokens, s.blocks, item.begin, -1};
+    Work work{start(*s.request), key_of(s), s.tokens, s.blocks, item.begin, -1, {}};
     work.tokens.resize(item.begin + item.num_tokens);
     if (work.tokens.back() == kPendingToken) work.pending = s.places[1 - slot];
     return work;
@@ -56,20 +57,22 @@ class SimulatedModel {
   // tokens of the step before.
   bool run(Work& work, const std::vector<int32_t>& drawn, int32_t& token) {
     if (work.pending >= 0) work.tokens.back() = drawn.at(work.pending);
-    work.pending = -1;
     uint64_t prefix = work.start;
     for (int64_t i = 0; i < static_cast<int64_t>(work.tokens.size()); ++i) {
       prefix = extend(prefix, work.tokens[i]);
-      uint64_t& slot =
-          slots_[work.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_];
+      const int64_t slot = work.blocks[i / block_size_] * int64_t{block_size_} + i % block_size_;
       if (i >= work.begin) {
-        slot = prefix;
-      } else if (slot != prefix) {
+        work.writes.emplace_back(slot, prefix);
+      } else if (slots_[slot] != prefix) {
         return false;
       }
     }
+    write(work);
     token = next(prefix, work.key);
     return true;
+  }
+  void write(const Work& work) {
+    for (const auto& [slot, value] : work.writes) slots_[slot] = value;
   }
 
   // What the sequence must produce, whatever the schedule.
@@ -119,8 +122,7 @@ class SimulatedDevice {
   const std::vector<int32_t>& wait(int slot) {
     Step& step = queue_[slot];
     while (!step.done) advance();
-    for (size_t i = 0; i < step.works.size(); ++i)
-      correct_ = correct_ && model_.run(step.works[i], {}, step.drawn[i]);
+    for (const SimulatedModel::Work& work : step.works) model_.write(work);
     return step.drawn;
   }
   bool correct() const { return correct_; }

@@ -31,8 +31,8 @@ std::vector<EngineRequest> requests_of(uint32_t seed, int64_t vocab) {
 
 TEST_F(Gpu, OverlappedStepsTellTheSameTokens) {
   const ModelConfig config = parse_model_config(shape_config_json("tiny"));
-  const std::shared_ptr<const Model> model = load_model(
-      config, WeightStore::dummy(DType::kFloat32, 1), DType::kFloat32, gpu().device());
+  const std::shared_ptr<const Model> model =
+      load_model(config, WeightStore::dummy(DType::kFloat32, 1), DType::kFloat32, gpu().device());
   const auto seed = static_cast<uint32_t>(fresh_seed());
   const std::vector<EngineRequest> requests = requests_of(seed, config.vocab_size);
   for (const bool eager : {false, true}) {
