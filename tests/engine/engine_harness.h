@@ -103,7 +103,8 @@ inline std::vector<int32_t> random_prompt(std::mt19937& random, int64_t vocab, i
 // Nothing is held and nothing was miscounted.
 inline void expect_released(const Engine& engine) {
   EngineStats stats = engine.stats();
-  for (int i = 0; i < 1000 && (stats.running > 0 || stats.waiting > 0); ++i) {
+  const auto busy = [&] { return stats.running + stats.waiting + stats.blocks_in_use > 0; };
+  for (int i = 0; i < 1000 && busy(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     stats = engine.stats();
   }
