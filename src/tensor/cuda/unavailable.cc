@@ -1,7 +1,7 @@
 // Stands for this folder in a build without CUDA: every way to a device ends in one clear error.
 #include "base/check.h"
-#include "tensor/cuda/device.h"
 #include "tensor/cuda/async_copy.h"
+#include "tensor/cuda/device.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/cuda/hold.h"
 #include "tensor/cuda/nvtx.h"
