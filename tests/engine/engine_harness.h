@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -25,6 +26,9 @@ struct Collected {
   std::optional<Error> error;
 };
 
+// What is not answered by then hangs: a sanitized engine on a busy machine has stood still for 60 s.
+inline constexpr std::chrono::seconds kPatience(300);
+
 // Gathers a request's events and waits for its end.
 class Collector {
  public:
@@ -49,7 +53,7 @@ class Collector {
   }
   const Collected& wait(int index = 0) {
     std::unique_lock lock(state_->mutex);
-    const bool ended = state_->changed.wait_for(lock, std::chrono::seconds(60), [&] {
+    const bool ended = state_->changed.wait_for(lock, kPatience, [&] {
       return state_->ended == static_cast<int>(state_->sequences.size());
     });
     EXPECT_TRUE(ended) << "a request was never answered";
@@ -57,7 +61,7 @@ class Collector {
   }
   void wait_tokens(size_t count, int index = 0) {
     std::unique_lock lock(state_->mutex);
-    EXPECT_TRUE(state_->changed.wait_for(lock, std::chrono::seconds(60), [&] {
+    EXPECT_TRUE(state_->changed.wait_for(lock, kPatience, [&] {
       return state_->sequences[index].tokens.size() >= count || state_->sequences[index].finish;
     }));
   }
