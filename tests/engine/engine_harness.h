@@ -26,7 +26,8 @@ struct Collected {
   std::optional<Error> error;
 };
 
-// What is not answered by then hangs: a sanitized engine on a busy machine has stood still for 60 s.
+// What is not answered by then hangs: a sanitized engine on a busy machine has stood still for 60
+// s.
 inline constexpr std::chrono::seconds kPatience(300);
 
 // Gathers a request's events and waits for its end.
