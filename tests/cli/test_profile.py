@@ -141,6 +141,13 @@ def test_a_workload_is_profiled_too(cli, tmp_path):
     assert json.loads(trace.read_text())["traceEvents"]
 
 
+def test_ranges_for_nvidias_tools_need_no_gpu(cli):
+    built = json.loads(cli("doctor", "--json").out)["gpu"]["built"]
+    result = cli("bench", "latency", "--shape", "tiny", "--device", "cpu", "--output-len", 3, "--num-iters", 1, "--nvtx")
+    assert result.code == (0 if built else 1), result.err
+    assert built or "built without CUDA" in result.err
+
+
 def test_flags_that_would_do_nothing_are_refused(cli, tmp_path):
     result = cli("bench", "latency", "--shape", "tiny", "--profile-trace", tmp_path / "t.json")
     assert result.code == 2 and "--profile" in result.err
