@@ -4,6 +4,7 @@
 
 #include "ops/cuda/stage_step.h"
 #include "ops/validate.h"
+#include "tensor/profiler.h"
 
 namespace miniinfer {
 
@@ -23,6 +24,9 @@ void stage_step(ExecContext& context, const StageStepArgs& args) {
     require_dtype(kOp, "drawn", args.drawn, DType::kInt32);
     require_unit_stride(kOp, "drawn", args.drawn);
   }
+  const OpScope scope(context, kOp, [&] {
+    return OpCost{.bytes = 2.0 * static_cast<double>(args.numbers.num_bytes()), .detail = {}};
+  });
   if (runs_on_cuda(kOp, context, {&args.numbers, &args.drawn, &args.out}))
     return cuda::stage_step(context, args);
   const int32_t* numbers = args.numbers.data<int32_t>();

@@ -189,7 +189,7 @@ void Profiler::begin_step(ExecContext& context, int64_t tokens, int64_t sequence
                             .by_operator = by_operator_});
   was_idle_ = false;
   step_open_ = true;
-  set_part("", -1);
+  set_part("input", -1);
   if (context.device().type == DeviceType::kCuda) {
     if (!device_) device_ = std::make_unique<DeviceTimes>(context, profile_, start_ns_);
     device_->begin_step(index, by_operator_);
