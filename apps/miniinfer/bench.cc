@@ -176,6 +176,7 @@ int throughput(ThroughputFlags& flags) {
     row("time to first token", fmt::format("{:.1f} ms", figure("ttft_ms")));
     row("between tokens", fmt::format("{:.2f} ms", figure("inter_token_ms")));
     row("preemptions", fmt::format("{}", report->preemptions));
+    row("cache wasted", fmt::format("{:.1f} %", figure("kv_cache_waste_percent")));
     print_machine(*core);
     if (profile) print_profile(*profile);
     flush();

@@ -32,12 +32,16 @@ std::optional<ThroughputReport> bench_throughput(
     report.output_tokens += request.params.max_tokens;
   }
   const EngineStats before = core.engine().stats();
+  double slots = 0, unfilled = 0;
   const Clock::time_point start = Clock::now();
   const auto traces =
       run_traced(core.engine(), std::move(requests), cancelled, [&](const TraceProgress& now) {
         const auto done = static_cast<double>(now.output_tokens);
         progress(done / static_cast<double>(report.output_tokens),
                  done / seconds_between(start, Clock::now()));
+        const EngineStats stats = core.engine().stats();
+        slots += static_cast<double>(stats.blocks_in_use);
+        unfilled += static_cast<double>(stats.blocks_in_use) * stats.cache_waste;
       });
   if (!traces) return std::nullopt;
   Clock::time_point last = start;
@@ -50,6 +54,7 @@ std::optional<ThroughputReport> bench_throughput(
   }
   report.duration_s = seconds_between(traces->front().submitted, last);
   report.preemptions = core.engine().stats().preemptions - before.preemptions;
+  report.cache_waste = slots > 0 ? unfilled / slots : 0;
   return report;
 }
 
@@ -72,6 +77,7 @@ Json ThroughputReport::to_json() const {
   json["inter_token_ms"] = kMs * percentile(inter_token_s, 0.5);
   json["inter_token_p90_ms"] = kMs * percentile(inter_token_s, 0.9);
   json["preemptions"] = preemptions;
+  json["kv_cache_waste_percent"] = 100 * cache_waste;
   return json;
 }
 

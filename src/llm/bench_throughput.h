@@ -21,6 +21,7 @@ struct ThroughputReport {
   std::vector<double> ttft_s;         // of each request, from the common start
   std::vector<double> inter_token_s;  // mean gap of each request
   int64_t preemptions = 0;
+  double cache_waste = 0;  // unfilled share of the slots in use, over the looks taken on the way
 
   Json to_json() const;
 };

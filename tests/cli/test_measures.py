@@ -95,6 +95,12 @@ def test_inspect_tells_parameters_and_plan(cli, checkpoints):
     assert "Qwen2ForCausalLM" in table and "model.embed_tokens.weight" in table
 
 
+def test_less_than_four_percent_of_the_cache_is_wasted(cli):
+    """A third of the usual workload: half a block is lost for each sequence of some 560 tokens."""
+    figures = json.loads(cli("bench", "throughput", "--shape", "tiny", "--num-prompts", 80, "--output-json", "-").out)
+    assert 0 < figures["kv_cache_waste_percent"] < 4
+
+
 def test_the_memory_plan_holds_within_five_percent(cli, miniinfer):
     if "asan" in str(miniinfer):
         pytest.skip("a sanitizer keeps memory of its own")
