@@ -13,7 +13,7 @@ run: build
 build:
 	@tools/setup
 	@[ -f build/build.ninja ] || cmake --preset release -DMINIINFER_TESTS=OFF
-	cmake --build build -j $(JOBS) --target miniinfer
+	cmake --build build -j $(JOBS) --target miniinfer miniinfer_archive
 
 # The program as it is given away: every supported GPU in one file. It still runs on a machine without one.
 release:

@@ -29,10 +29,7 @@ string(REPLACE ";" "\nADDLIB " _adds "${_archives}")
 file(GENERATE OUTPUT ${_script} CONTENT "CREATE ${_merged}\nADDLIB ${_adds}\nSAVE\nEND\n")
 add_custom_command(OUTPUT ${_merged} COMMAND ${CMAKE_AR} -M < ${_script} DEPENDS ${_archives} ${_script}
                    COMMENT "Merging the floors into libminiinfer.a" VERBATIM)
-add_custom_target(miniinfer_archive DEPENDS ${_merged})
-if(MINIINFER_TESTS)
-  add_custom_target(miniinfer_archive_all ALL DEPENDS ${_merged})
-endif()
+add_custom_target(miniinfer_archive ALL DEPENDS ${_merged})
 
 install(TARGETS miniinfer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/miniinfer DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
