@@ -10,15 +10,19 @@ namespace {
 using Prefill = Gpu;
 
 // With `hopper` false the portable kernels run, whatever the device.
-void run(const AttentionScene& scene, bool hopper) {
+// `slots` above 0 cuts the tiles' keys for as many thread blocks. Returns the partial results.
+int run(const AttentionScene& scene, bool hopper, int slots = 0) {
   const AttentionShape& shape = scene.shape();
   cuda::AttentionWork work;
+  work.prefill_slots = slots;
   const int tile_rows = cuda::prefill_tile_rows(shape.head_dim, shape.dtype, hopper);
   cuda::plan_attention_work(scene.problem(), shape.window, tile_rows,
                             static_cast<int>(dtype_size(shape.dtype)), work);
   const Tensor host = int_tensor(work.buffer);
   const DeviceCopy device(host);
   const cuda::DeviceState& state = gpu().cuda_state();
+  const Tensor partials({1 + slots * cuda::prefill_partial_floats(tile_rows, shape.head_dim)},
+                        DType::kFloat32, gpu().device());
   cuda::PrefillParams params{.q = scene.q().raw(),
                              .out = scene.out().raw(),
                              .keys = scene.keys().raw(),
@@ -37,11 +41,14 @@ void run(const AttentionScene& scene, bool hopper) {
                              .sliding_window = shape.window,
                              .scale = scene.scale(),
                              .num_sms = state.info().multiprocessors,
+                             .partials = partials.data<float>(),
                              .hopper = hopper};
   cuda::prefill_attention(params, state.stream().get());
   device.fetch();
   // Ready for the next layer.
   EXPECT_EQ(std::memcmp(host.data<int32_t>(), work.buffer.data(), work.buffer.size() * 4), 0);
+  EXPECT_LE(work.num_prefill_partials, slots);
+  return work.num_prefill_partials;
 }
 
 bool device_is_hopper() {
@@ -114,6 +121,27 @@ TEST_F(Prefill, AttendsOverLongContexts) {
     run(scene, hopper);
     check(scene, random, fmt::format("seed {} hopper {}", fresh_seed(), hopper));
   }
+}
+
+TEST_F(Prefill, FewRowsOverALongContextAreSharedByThreadBlocks) {
+  if (!device_is_hopper()) GTEST_SKIP() << "compute capability 9.0 only";
+  Random random(fresh_seed() + 4);
+  int cut = 0;
+  for (int round = 0; round < cases(24); ++round) {
+    const int dims[] = {64, 80, 96, 128, 192, 256};
+    AttentionShape shape = random_attention_shape(
+        dims[round % 6], round % 2 ? DType::kBFloat16 : DType::kFloat16, random);
+    if (shape.window > 0) shape.window += 3000;
+    std::vector<StepPart> parts;
+    for (int64_t i = random.below(3); i >= 0; --i) {
+      const int rows = static_cast<int>(17 + random.below(100));
+      parts.push_back({rows, rows + static_cast<int>(random.below(9000))});
+    }
+    AttentionScene scene(shape, parts, random.next());
+    cut += run(scene, true, static_cast<int>(8 + random.below(300))) > 0;
+    check(scene, random, fmt::format("seed {} {}", fresh_seed(), scene.to_string()));
+  }
+  EXPECT_GT(cut, cases(24) / 4);
 }
 
 TEST_F(Prefill, RefusesHeadsThatNoKernelTakes) {

@@ -91,5 +91,35 @@ TEST(AttentionWork, KeepsTheHeadsInFlightWithinTheCache) {
   for (size_t i = 0; i < tasks.size(); ++i) EXPECT_EQ(tasks[i].head / 4, static_cast<int>(i / 512));
 }
 
+// Every key of a tile is one piece's, where the tiles alone would leave most thread blocks idle.
+TEST(AttentionWork, CutsTheKeysOfFewTilesOverLongContexts) {
+  const std::vector<int32_t> starts = {0, 256}, contexts = {32768};
+  AttentionWork work;
+  work.prefill_slots = 132;
+  plan_attention_work({starts, contexts, {}, 4096, 32, 8, 128}, 0, 128, 2, work);
+  std::vector<PrefillTask> tasks = tasks_of(work);
+  ASSERT_EQ(tasks.size(), 2U * 64);
+  EXPECT_EQ(work.num_prefill_partials, 128);
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const auto k = static_cast<int>(i);
+    EXPECT_EQ(tasks[i].cut, (PrefillCut{k % 2, 2, k / 2 * 2}.packed()));
+  }
+  for (size_t i = work.buffer[kPrefillCounters]; i < work.buffer.size(); ++i)
+    EXPECT_EQ(work.buffer[i], 0);
+  EXPECT_EQ(work.buffer.size() - work.buffer[kPrefillCounters], 128U * kPrefillCountersAPartial);
+  // 20 rows: eight tiles of 32,768 keys.
+  const std::vector<int32_t> few = {0, 20};
+  plan_attention_work({few, contexts, {}, 4096, 32, 8, 128}, 0, 128, 2, work);
+  tasks = tasks_of(work);
+  EXPECT_EQ(tasks.size(), 8U * 16);
+  EXPECT_EQ(tasks.back().cut, (PrefillCut{15, 16, 112}.packed()));
+  // A window of 1,500 keys is too little to share; and what may not depend on other rows is whole.
+  plan_attention_work({few, contexts, {}, 4096, 32, 8, 128}, 1500, 128, 2, work);
+  EXPECT_EQ(work.num_prefill_partials, 0);
+  work.prefill_slots = 0;
+  plan_attention_work({few, contexts, {}, 4096, 32, 8, 128}, 0, 128, 2, work);
+  EXPECT_EQ(tasks_of(work).size(), 8U);
+}
+
 }  // namespace
 }  // namespace miniinfer::cuda

@@ -44,6 +44,10 @@ void plan_attention(const ExecContext& context, const AttentionProblem& problem,
   if (plan.cuda == nullptr) plan.cuda = std::make_shared<AttentionWork>();
   plan.cuda->split.slots = decode_launch(info, problem).blocks;
   plan.cuda->one_kernel = context.cuda_state().batch_invariant;
+  plan.cuda->prefill_slots =
+      plan.cuda->one_kernel
+          ? 0
+          : prefill_slots(problem.head_dim, dtype, is_hopper(info), info.multiprocessors);
   plan_attention_work(problem, sliding_window,
                       prefill_tile_rows(problem.head_dim, dtype, is_hopper(info)),
                       static_cast<int>(dtype_size(dtype)), *plan.cuda);
@@ -68,9 +72,14 @@ DeviceAttentionSizes attention_sizes(const ExecContext& context, int64_t max_tok
         std::max(sizes.device_work, (units + launch.blocks) * kDecodeTaskInts + partials);
     if (sequences >= max_sequences) break;
   }
+  const int slots = prefill_slots(head_dim, dtype, is_hopper(info), info.multiprocessors);
   sizes.device_work +=
-      kWorkHeader + kPrefillTaskInts * max_prefill_tasks(max_tokens, max_sequences, num_heads,
-                                                         num_kv_heads, tile_rows);
+      kWorkHeader + slots * kPrefillCountersAPartial +
+      kPrefillTaskInts *
+          std::max<int64_t>(slots, max_prefill_tasks(max_tokens, max_sequences, num_heads,
+                                                     num_kv_heads, tile_rows));
+  sizes.workspace_bytes +=
+      static_cast<size_t>(slots * prefill_partial_floats(tile_rows, head_dim)) * 4 + 256;
   return sizes;
 }
 
@@ -81,6 +90,8 @@ void attention(ExecContext& context, const AttentionArgs& args) {
   const AttentionProblem& p = args.problem;
   const DeviceInfo& info = context.cuda_state().info();
   cudaStream_t stream = context.cuda_state().stream().get();
+  const Workspace::Scope scope(context.workspace());
+  const int tile_rows = prefill_tile_rows(p.head_dim, args.q.dtype(), is_hopper(info));
   if (work.num_prefill > 0)
     prefill_attention({.q = args.q.raw(),
                        .out = args.out.raw(),
@@ -100,12 +111,13 @@ void attention(ExecContext& context, const AttentionArgs& args) {
                        .sliding_window = args.sliding_window,
                        .scale = args.scale,
                        .num_sms = info.multiprocessors,
+                       .partials = context.workspace().allocate_array<float>(
+                           work.prefill_slots * prefill_partial_floats(tile_rows, p.head_dim)),
                        .hopper = is_hopper(info)},
                       stream);
   if (work.num_decode == 0) return;
   // As much as any step of the same launch needs: a graph captured now serves those too.
   const DecodeLaunch launch = decode_launch(info, p);
-  const Workspace::Scope scope(context.workspace());
   decode_attention({.q = args.q.raw(),
                     .q_stride = args.q.stride(0),
                     .keys = args.cache.keys.raw(),

@@ -25,18 +25,24 @@ struct PrefillParams {
   DType dtype = DType::kBFloat16;
   int sliding_window = 0;  // keys a query sees, itself included; 0: all
   float scale = 1.0F;
-  int num_sms = 0;  // of the device: blocks launched
+  int num_sms = 0;            // of the device: blocks launched
+  float* partials = nullptr;  // [AttentionWork::prefill_slots] of prefill_partial_floats()
   bool hopper =
       false;  // compute capability 9.0; elsewhere and for other head sizes mma.sync is used
 };
+
+// Thread blocks that can share a task (AttentionWork::prefill_slots): all of Hopper's kernels, none
+// of the others; and the size of a partial result.
+int prefill_slots(int head_dim, DType dtype, bool hopper, int num_sms);
+int64_t prefill_partial_floats(int tile_rows, int head_dim);
 
 // Query rows times heads a task: what plan_attention_work() needs to know of the kernel that
 // prefill_attention() will choose.
 int prefill_tile_rows(int head_dim, DType dtype, bool hopper);
 
 // Throws Error unsupported (a head size above 256, or no multiple of 8), internal (a failed
-// launch). A row's result depends on its own query, position and cached tokens alone, bit for bit:
-// not on the chunk or the batch that it came in.
+// launch). Where no task is cut into pieces a row's result depends on its own query, position and
+// cached tokens alone, bit for bit: not on the chunk or the batch that it came in.
 void prefill_attention(const PrefillParams& params, cudaStream_t stream);
 
 }  // namespace miniinfer::cuda

@@ -19,6 +19,7 @@ struct PrefillDeviceParams {
   const void* keys;
   const void* values;
   int32_t* work;
+  float* partials;
   const int32_t* block_tables;
   int64_t block_table_stride;
   int64_t q_stride, out_stride;
@@ -35,6 +36,7 @@ inline PrefillDeviceParams prefill_device_params(const PrefillParams& p, int til
           .keys = p.keys,
           .values = p.values,
           .work = p.work,
+          .partials = p.partials,
           .block_tables = p.block_tables,
           .block_table_stride = p.block_table_stride,
           .q_stride = p.q_stride,
@@ -51,7 +53,17 @@ inline PrefillDeviceParams prefill_device_params(const PrefillParams& p, int til
 __device__ inline PrefillTask load_prefill_task(const PrefillDeviceParams& p, int index) {
   const auto* tasks = reinterpret_cast<const int4*>(p.work + kWorkHeader);
   const int4 low = __ldg(tasks + 2 * index), high = __ldg(tasks + 2 * index + 1);
-  return {low.x, low.y, low.z, low.w, high.x, high.y, {}};
+  return {low.x, low.y, low.z, low.w, high.x, high.y, high.z, 0};
+}
+
+__device__ inline int cut_pieces(const PrefillTask& task) {
+  return task.cut & 255;
+}
+__device__ inline int cut_piece(const PrefillTask& task) {
+  return task.cut >> 8 & 255;
+}
+__device__ inline int cut_first_partial(const PrefillTask& task) {
+  return task.cut >> 16;
 }
 
 // The tiles of keys that a task looks at: multiples of the tile's keys from position 0, so that a

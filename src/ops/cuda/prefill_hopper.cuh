@@ -89,13 +89,23 @@ __device__ inline void copy_blocks(uint32_t to, const CUtensorMap* map, uint32_t
   }
 }
 
+// The piece of a tile's keys that a task attends to.
+__device__ inline KeyRange piece_of(const KeyRange& range, const PrefillTask& task) {
+  KeyRange part = range;
+  const int piece = cut_piece(task), pieces = cut_pieces(task);
+  const int begin = range.tile_count * piece / pieces;
+  part.first_tile = range.first_tile + begin;
+  part.tile_count = range.tile_count * (piece + 1) / pieces - begin;
+  return part;
+}
+
 // A task on its way to the consumers. The sequence is negative after the last one.
 __device__ inline void store_task(uint32_t to, const PrefillTask& task) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(task.sequence),
                "r"(task.head), "r"(task.row), "r"(task.rows)
                : "memory");
-  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to + 16), "r"(task.position),
-               "r"(task.context)
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %3};" ::"r"(to + 16), "r"(task.position),
+               "r"(task.context), "r"(task.cut)
                : "memory");
 }
 
@@ -111,9 +121,10 @@ __device__ inline PrefillTask load_task(uint32_t from, int lane) {
                  : "=r"(task.position), "=r"(task.context)
                  : "r"(from + 16)
                  : "memory");
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(task.cut) : "r"(from + 24) : "memory");
   }
-  for (int32_t* field :
-       {&task.sequence, &task.head, &task.row, &task.rows, &task.position, &task.context})
+  for (int32_t* field : {&task.sequence, &task.head, &task.row, &task.rows, &task.position,
+                         &task.context, &task.cut})
     *field = __shfl_sync(kFullWarp, *field, 0);
   return task;
 }
@@ -130,7 +141,7 @@ __device__ void produce(const PrefillDeviceParams& p, const PrefillShared<Tile>&
     int next = 0;
     if (lane == 0) next = atomicAdd(p.work + kPrefillNext, 1) + gridDim.x;
     const PrefillTask task = load_prefill_task(p, index);
-    const KeyRange range = key_range(task, p.sliding_window, Tile::keys);
+    const KeyRange range = piece_of(key_range(task, p.sliding_window, Tile::keys), task);
     const int32_t* table = p.block_tables + task.sequence * p.block_table_stride;
     const int kv_head = task.head / p.group;
     // Blocks that no row looks at come as zeros, from beyond the cache: their ids may be stale.
@@ -266,8 +277,8 @@ struct Consumer {
 
   __device__ void wait_values(const PrefillTask& task, const KeyRange& range, int tile) {
     barrier_wait(shared.value_full(value_at.stage), value_at.parity);
-    if (tile == range.tile_count - 1 && (range.end + 15) / 16 * 16 > task.context) {
-      const int first_key = (range.first_tile + tile) * kKeys;
+    const int first_key = (range.first_tile + tile) * kKeys;
+    if (first_key + kKeys >= range.end && (range.end + 15) / 16 * 16 > task.context) {
       clear_unwritten_values(value_at.stage, task.context - first_key,
                              (range.end + 15) / 16 * 16 - first_key);
     }
@@ -278,6 +289,7 @@ struct Consumer {
   }
 
   __device__ void write_output(const PrefillTask& task, int row);
+  __device__ bool put_together(const PrefillTask& task);
   __device__ void run(const PrefillTask& task);
   __device__ void loop();
 };
@@ -312,9 +324,66 @@ __device__ void Consumer<Tile, T>::write_output(const PrefillTask& task, int row
   }
 }
 
+// Leaves this warp's rows of a piece where the other pieces' are; the last to do so for these rows
+// adds them all up, in order, as if it had seen every key, and says so. Each thread reads what the
+// threads in its place wrote.
+template <typename Tile, typename T>
+__device__ bool Consumer<Tile, T>::put_together(const PrefillTask& task) {
+  constexpr int kFloats = kDim / 2 + 4, kThreads = Tile::warpgroups * 128;
+  static_assert(Tile::warpgroups * 4 <= kPrefillCountersAPartial);
+  const int thread = warpgroup * 128 + warp * 32 + lane;
+  const int first = cut_first_partial(task), pieces = cut_pieces(task);
+  const auto place = [&](int piece) {
+    return p.partials + int64_t{first + piece} * kFloats * kThreads + thread;
+  };
+  float* mine = place(cut_piece(task));
+#pragma unroll
+  for (int i = 0; i < kDim / 2; ++i) mine[i * kThreads] = o[i];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    mine[(kDim / 2 + half) * kThreads] = softmax.max[half];
+    mine[(kDim / 2 + 2 + half) * kThreads] = softmax.sum[half];
+  }
+  __threadfence();
+  __syncwarp();
+  int32_t* counter =
+      p.work + p.work[kPrefillCounters] + first * kPrefillCountersAPartial + warpgroup * 4 + warp;
+  int before = 0;
+  if (lane == 0) before = atomicAdd(counter, 1);
+  before = __shfl_sync(kFullWarp, before, 0);
+  if (before != pieces - 1) return false;
+  if (lane == 0) *counter = 0;
+  __threadfence();
+  const auto read = [&](int piece, int i) { return __ldcg(place(piece) + i * kThreads); };
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    softmax.max[half] = -INFINITY;
+    softmax.sum[half] = 0;
+  }
+  for (int piece = 0; piece < pieces; ++piece)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      softmax.max[half] = fmaxf(softmax.max[half], read(piece, kDim / 2 + half));
+#pragma unroll
+  for (int i = 0; i < kDim / 2; ++i) o[i] = 0;
+  for (int piece = 0; piece < pieces; ++piece) {
+    float factor[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float max = read(piece, kDim / 2 + half);
+      // A piece in which the row sees no key: its sums are zero.
+      factor[half] = max == -INFINITY ? 0.0F : exp2f((max - softmax.max[half]) * p.scale_log2);
+      softmax.sum[half] += factor[half] * read(piece, kDim / 2 + 2 + half);
+    }
+#pragma unroll
+    for (int i = 0; i < kDim / 2; ++i) o[i] = fmaf(factor[i / 2 % 2], read(piece, i), o[i]);
+  }
+  return true;
+}
+
 template <typename Tile, typename T>
 __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
-  const KeyRange range = key_range(task, p.sliding_window, kKeys);
+  const KeyRange range = piece_of(key_range(task, p.sliding_window, kKeys), task);
   const int row = warpgroup * 64 + warp * 16 + lane / 4;  // of the tile
   const SeenByAll seen = seen_by_all(task, p, warpgroup * 64, warpgroup * 64 + 63);
   const auto mask_tile = [&](int tile) {
@@ -369,7 +438,7 @@ __device__ void Consumer<Tile, T>::run(const PrefillTask& task) {
   hold(o);
   release(shared.value_empty(value_at.stage));
   value_at.next();
-  write_output(task, row);
+  if (cut_pieces(task) == 1 || put_together(task)) write_output(task, row);
 }
 
 template <typename Tile, typename T>
