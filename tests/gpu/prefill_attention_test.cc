@@ -138,7 +138,7 @@ TEST_F(Prefill, FewRowsOverALongContextAreSharedByThreadBlocks) {
       parts.push_back({rows, rows + static_cast<int>(random.below(9000))});
     }
     AttentionScene scene(shape, parts, random.next());
-    cut += run(scene, true, static_cast<int>(8 + random.below(300))) > 0;
+    cut += run(scene, true, static_cast<int>(8 + random.below(240))) > 0;
     check(scene, random, fmt::format("seed {} {}", fresh_seed(), scene.to_string()));
   }
   EXPECT_GT(cut, cases(24) / 4);
