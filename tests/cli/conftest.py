@@ -23,9 +23,11 @@ class Result:
 
 @pytest.fixture(scope="session")
 def cli(miniinfer):
+    patience = 20 if "asan" in str(miniinfer) else 1
+
     def run(*arguments, stdin="", timeout=120):
         done = subprocess.run(
-            [miniinfer, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout
+            [miniinfer, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout * patience
         )
         return Result(done.returncode, done.stdout, done.stderr)
 

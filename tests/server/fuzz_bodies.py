@@ -80,7 +80,7 @@ def fuzz(server, seconds, seed, canary_every=1000):
     """The number of bodies that were answered. Raises AssertionError with the body at fault."""
     rng = random.Random(seed)
     canary = server.chat(temperature=0).json["choices"]
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=600 if server.sanitized else 30)
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=30 * server.patience)
     count, slowest, end = 0, 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
         path, body = mutate(rng)

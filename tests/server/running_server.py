@@ -30,6 +30,7 @@ def free_port():
 class RunningServer:
     def __init__(self, binary, *flags, scheme="http", env=None):
         self.sanitized = is_sanitized(str(binary))
+        self.patience = 20 if self.sanitized else 1  # a factor of every time that is waited
         self.port = free_port()
         self.log = tempfile.TemporaryFile("w+")
         begin = time.monotonic()
@@ -40,7 +41,7 @@ class RunningServer:
         self.seconds_to_ready = time.monotonic() - begin
 
     def _wait(self):
-        for _ in range(2000):
+        for _ in range(2000 * self.patience):
             if self.process.poll() is not None:
                 raise RuntimeError(f"exit {self.process.returncode}: {self.lines()}")
             try:
@@ -58,7 +59,7 @@ class RunningServer:
         self.process.send_signal(number)
 
     def wait(self, timeout=30):
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * self.patience)
 
     def stop(self):
         if self.process.poll() is None:
@@ -69,7 +70,7 @@ class RunningServer:
     # -- requests
 
     def connect(self, timeout=30):
-        return http.client.HTTPConnection(HOST, self.port, timeout=timeout)
+        return http.client.HTTPConnection(HOST, self.port, timeout=timeout * self.patience)
 
     def request(self, method, path, body=None, headers=None, timeout=30):
         """Status, headers and body of one request over a connection of its own."""
@@ -126,7 +127,7 @@ class RunningServer:
 
     def wait_for(self, condition, seconds=10, **options):
         """The metrics, once they satisfy the condition."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.patience
         while True:
             metrics = self.metrics(**options)
             if condition(metrics):

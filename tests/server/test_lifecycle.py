@@ -30,7 +30,7 @@ def test_drain(start):
     replies = []
 
     def stream():
-        replies.append(server.chat(max_tokens=1900, ignore_eos=True, stream=True, timeout=60))
+        replies.append(server.chat(max_tokens=200 if SANITIZED else 1900, ignore_eos=True, stream=True, timeout=60))
 
     threads = [threading.Thread(target=stream) for _ in range(8)]
     for thread in threads:
@@ -84,7 +84,7 @@ def test_a_second_signal_stops_at_once(start):
         time.sleep(0.1)
         begin = time.monotonic()
         server.signal(number)
-        assert server.wait() == 128 + number and time.monotonic() - begin < 1
+        assert server.wait() == 128 + number and (SANITIZED or time.monotonic() - begin < 1)
         thread.join()
 
 
