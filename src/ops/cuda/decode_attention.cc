@@ -10,7 +10,7 @@ DecodeLaunch choose_decode_launch(int max_sequences, int num_kv_heads, int head_
   const int warp_bytes = config.stages * decode_stage_bytes(config);
   int warps = kMaxDecodeWarps;
   while (warps > 1 && warps * warp_bytes > shared_bytes - 2048) warps /= 2;
-  const bool many = int64_t{max_sequences} * num_kv_heads >= 2 * num_sms;
+  const bool many = 8 * int64_t{max_sequences} * num_kv_heads >= 15 * num_sms;
   if (many && warps == kMaxDecodeWarps) return {2 * num_sms, warps / 2};
   return {num_sms, warps};
 }

@@ -185,6 +185,8 @@ __global__ void __launch_bounds__(32 * kMaxDecodeWarps, 1)
   // reads go ahead of its end.
   const int32_t* starts = p.work + kDecodeStarts + blockIdx.x;
   const int first = starts[0], last = starts[1];
+  // One block that waits is enough for a successor's trust; the others make room for what comes.
+  if (first >= last && blockIdx.x > 0) return;
   const int32_t* tasks = p.work + p.work[kDecodeTasks];
   int32_t* counters = p.work + p.work[kDecodeCounters];
   BlockLoader<C> loader(p, tasks, first, last, warp, warps, shared_address(ring));

@@ -41,7 +41,7 @@ inline constexpr int kMaxDecodeSlots = 479;
 struct DecodeSplit {
   int slots = 132;
   // Below this many cache blocks a piece costs more in combining than it saves in reading.
-  int min_blocks = 16;
+  int min_blocks = 8;
   // > 0: every context is cut into pieces of this many blocks (the last may be shorter), so that a
   // result does not depend on what else is in the step; 0: cut where it balances the slots.
   int fixed_blocks = 0;
