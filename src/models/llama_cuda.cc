@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "miniinfer/ops/activation.h"
 #include "miniinfer/ops/attention.h"
 #include "miniinfer/ops/embedding.h"
+#include "miniinfer/ops/gated_linear.h"
 #include "miniinfer/ops/norm.h"
 #include "miniinfer/ops/qkv_to_cache.h"
 #include "miniinfer/ops/take_rows.h"
@@ -283,13 +283,12 @@ class CudaLlama : public Model {
                     const TensorView& residual) const {
     const Workspace::Scope scope(context.workspace());
     const int64_t tokens = x.dim(0), width = config_.intermediate_size;
-    const TensorView gate_up = scratch(context, {tokens, 2 * width}, dtype_);
     const TensorView inner = scratch(context, {tokens, width}, dtype_);
-    layer.gate_up.forward(context, x, gate_up);
-    activation(context, {.x = columns(gate_up, 0, width),
-                         .other = columns(gate_up, width, width),
-                         .kind = config_.activation,
-                         .out = inner});
+    gated_linear(context, {.x = x,
+                           .weight = layer.gate_up.weight(),
+                           .bias = layer.gate_up.bias(),
+                           .kind = config_.activation,
+                           .out = inner});
     layer.down.forward(context, inner, residual, /*accumulate=*/true);
   }
 

@@ -32,6 +32,8 @@ TEST(SkinnyConfig, CoversEveryColumnWithEqualShares) {
     EXPECT_GE(c.stages, 1);
     EXPECT_LE(c.stages * 16, kSkinnyBarrierBytes);
     EXPECT_LE(c.shared_bytes, shared);
+    // Every team has stages of its own.
+    EXPECT_EQ(c.stages % (kSkinnyConsumers / c.team), 0);
   }
 }
 
@@ -46,7 +48,7 @@ TEST(SkinnyConfig, GivesWholeTilesToTheShapesOfLargeModels) {
 TEST(SkinnyConfig, KeepsEnoughInFlight) {
   for (int m = 1; m <= kSkinnyMaxRows; ++m) {
     const SkinnyConfig c = choose_skinny(m, 28672, 4096, false, 132, kHopperShared);
-    EXPECT_GE(c.stages * 16 * c.tiles * kSkinnyChunk * 2, 90 << 10) << m;
+    EXPECT_GE(c.stages * 16 * c.tiles * c.team * kSkinnyShare * 2, 60 << 10) << m;
   }
 }
 

@@ -35,6 +35,23 @@ __device__ inline void copy_async_or_zero(uint32_t to, const void* from, bool pr
                : "memory");
 }
 
+// A copy of a multiple of 16 bytes by the copy engine, which counts them on the barrier.
+__device__ inline void copy_bulk(uint32_t to, const void* from, int bytes, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+__device__ inline void copy_bulk(uint32_t to, const void* from, int bytes, uint32_t barrier,
+                                 uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
 // Waits for all but the latest kGroups groups of this thread's copies, and for the warp's others.
 template <int kGroups>
 __device__ inline void wait_for_copies() {

@@ -7,12 +7,15 @@
 #include <string>
 
 #include "miniinfer/context.h"
+#include "miniinfer/ops/gated_linear.h"
 #include "miniinfer/ops/linear.h"
 
 namespace miniinfer::cuda {
 
 // linear() of one x by a group: cuBLASLt where it can, generic_linear where it cannot.
 void linear(ExecContext& context, std::span<const LinearArgs> group);
+// gated_linear() as one kernel; false, with nothing queued, where there is none for it.
+bool gated_linear(ExecContext& context, const GatedLinearArgs& args);
 // Any dtypes, strides and alignments, in float32 multiply-adds: right, and some 30 times slower.
 void generic_linear(ExecContext& context, const LinearArgs& args);
 void add_bias(ExecContext& context, const TensorView& out, const ConstTensorView& bias);  // float32

@@ -8,14 +8,28 @@
 namespace miniinfer::cuda {
 namespace {
 
-constexpr int kConsumers = 8;      // warps that multiply
-constexpr int kWeightCopiers = 4;  // warps that copy weights
-constexpr int kXCopiers = 4;       // warps that copy x
+constexpr int kConsumers = kSkinnyConsumers;  // warps that multiply
+// Warps that copy. The copy engine takes one copy of a warp in 60 cycles, of several warps at once:
+// a single warp's rows of 1 KiB end at 3.7 TB/s.
+constexpr int kWeightCopiers = 4, kXCopiers = 2;
 constexpr int kThreads = 32 * (kConsumers + kWeightCopiers + kXCopiers);
 constexpr int kHalfRows = 8;  // half a tile of the tensor cores: gate and up of eight columns
 
-// What a thread block works on at a time: up to kTiles tiles of 16 weight rows for as many columns
-// of out, or with `gated` half as many, tiles of eight gate and eight up rows.
+// How a stage is worked off: kTeam consumers take kSkinnyShare elements of k each of up to kTiles
+// tiles of 16 weight rows, for kColumns times eight rows of x. The other teams have the next
+// stages, so that several are worked off at a time.
+template <typename T_, int kTiles, int kColumns, int kTeam>
+struct Shape {
+  using T = T_;
+  static constexpr int tiles = kTiles, columns = kColumns, team = kTeam;
+  static constexpr int teams = kConsumers / kTeam;
+  static constexpr int slots = kTiles * 2 * kHalfRows;  // weight rows
+  static constexpr int chunk = kTeam * kSkinnyShare;
+  static constexpr int row_bytes = skinny_row_bytes(kTeam);
+};
+
+// What a thread block works on at a time: up to S::tiles tiles of 16 weight rows for as many
+// columns of out, or with `gated` half as many, tiles of eight gate and eight up rows.
 struct Pass {
   int begin, count;  // columns
 };
@@ -27,7 +41,7 @@ __device__ inline int row_of(bool gated, int n, const Pass& pass, int slot) {
   return column < pass.count ? pass.begin + column + (gated && half ? n : 0) : -1;
 }
 
-// The ring of stages; each has the weight rows, then the rows of x, kSkinnyRowBytes apart.
+// The ring of stages; each has the weight rows, then the rows of x, S::row_bytes apart.
 struct Ring {
   char* stages;
   uint32_t barriers;  // [count] of full, then [count] of empty
@@ -38,62 +52,63 @@ struct Ring {
   __device__ uint32_t empty(int stage) const { return barriers + 8 * (count + stage); }
 };
 
-// Calls copy(stage, pass, k) for each stage of all passes, once the stage is free.
-template <typename F>
+// The stages of a pass: as many for every team, the last ones perhaps empty, so that a stage of the
+// ring is always the same team's.
+template <typename S>
+__device__ inline int stages_of_pass(int k) {
+  return (k + S::teams * S::chunk - 1) / (S::teams * S::chunk) * S::teams;
+}
+
+// Calls copy(stage, pass, k, bytes of a row) for each stage of all passes, once the stage is free.
+template <typename S, typename F>
 __device__ inline void for_each_stage(const SkinnyParams& p, const SkinnyConfig& c,
                                       const Ring& ring, int begin, int end, F&& copy) {
+  const int stages = stages_of_pass<S>(p.k);
   int stage = 0, turn = 1;
-  for (int first = begin; first < end; first += c.pass_rows) {
-    const Pass pass{first, min(c.pass_rows, end - first)};
-    for (int k = 0; k < p.k; k += kSkinnyChunk) {
+  for (int column = begin; column < end; column += c.pass_rows) {
+    const Pass pass{column, min(c.pass_rows, end - column)};
+    for (int i = 0; i < stages; ++i) {
       barrier_wait(ring.empty(stage), turn);
-      copy(stage, pass, k);
-      arrive_when_copied(ring.full(stage));
+      copy(stage, pass, i * S::chunk, 2 * max(0, min(S::chunk, p.k - i * S::chunk)));
       if (++stage == ring.count) stage = 0, turn ^= 1;
     }
   }
 }
 
-// Each copying warp's rows of the weights. They do not wait for the predecessor, which makes x: as
-// many as the ring holds are on their way while it runs.
-template <int kTiles>
+// Each warp's rows of the weights. They do not wait for the predecessor, which makes x: as many as
+// the ring holds are on their way while it runs.
+template <typename S>
 __device__ void copy_weights(const SkinnyParams& p, const SkinnyConfig& c, const Ring& ring,
                              int copier, int begin, int end) {
-  const int lane = threadIdx.x % 32;
+  constexpr int kEach = S::slots / kWeightCopiers;
+  const int lane = threadIdx.x % 32, slot = copier * kEach + lane;
   const uint64_t policy = evict_first();
-  const char* weight = static_cast<const char*>(p.weight) + lane * 16;
-  for_each_stage(p, c, ring, begin, end, [&](int stage, const Pass& pass, int k) {
-    const uint32_t to = shared_address(ring.at(stage)) + lane * 16;
-#pragma unroll
-    for (int i = 0; i < kTiles * 2 * kHalfRows / kWeightCopiers; ++i) {
-      const int slot = i * kWeightCopiers + copier, row = row_of(p.gated, p.n, pass, slot);
-      const char* from = weight + (int64_t{row} * p.k + k) * 2;
-#pragma unroll
-      for (int j = 0; j < kSkinnyChunk; j += 256)
-        if (row >= 0 && k + j + lane * 8 < p.k)
-          copy_async(to + slot * kSkinnyRowBytes + 2 * j, from + 2 * j, policy);
-    }
+  for_each_stage<S>(p, c, ring, begin, end, [&](int stage, const Pass& pass, int k, int bytes) {
+    const int row = lane < kEach ? row_of(p.gated, p.n, pass, slot) : -1;
+    const int rows = __popc(__ballot_sync(~0U, row >= 0));
+    if (lane == 0) barrier_arrive_expect(ring.full(stage), rows * bytes);
+    __syncwarp();
+    if (row >= 0 && bytes > 0)
+      copy_bulk(shared_address(ring.at(stage)) + slot * S::row_bytes,
+                static_cast<const char*>(p.weight) + (int64_t{row} * p.k + k) * 2, bytes,
+                ring.full(stage), policy);
   });
   wait_for_previous();
 }
 
-template <int kTiles, int kColumns>
+template <typename S>
 __device__ void copy_x(const SkinnyParams& p, const SkinnyConfig& c, const Ring& ring, int copier,
                        int begin, int end) {
   wait_for_previous();
-  const int lane = threadIdx.x % 32;
-  const char* x = static_cast<const char*>(p.x) + lane * 16;
-  for_each_stage(p, c, ring, begin, end, [&](int stage, const Pass&, int k) {
-    const uint32_t to =
-        shared_address(ring.at(stage)) + kTiles * 2 * kHalfRows * kSkinnyRowBytes + lane * 16;
-#pragma unroll
-    for (int i = 0; i < kColumns * 8 / kXCopiers; ++i) {
-      const int row = i * kXCopiers + copier;
-#pragma unroll
-      for (int j = 0; j < kSkinnyChunk; j += 256)
-        if (row < p.m && k + j + lane * 8 < p.k)
-          copy_async(to + row * kSkinnyRowBytes + 2 * j, x + (row * p.x_stride + k + j) * 2);
-    }
+  const int lane = threadIdx.x % 32, row = lane * kXCopiers + copier;
+  const int rows = (p.m + kXCopiers - 1 - copier) / kXCopiers;
+  for_each_stage<S>(p, c, ring, begin, end, [&](int stage, const Pass&, int k, int bytes) {
+    if (lane == 0) barrier_arrive_expect(ring.full(stage), rows * bytes);
+    __syncwarp();
+    if (row < p.m && bytes > 0)
+      copy_bulk(shared_address(ring.at(stage)) + (S::slots + row) * S::row_bytes,
+                static_cast<const char*>(p.x) + (row * p.x_stride + k) * 2, bytes,
+                ring.full(stage));
   });
 }
 
@@ -101,29 +116,42 @@ __device__ inline uint4 load_or_zero(const char* from, bool present) {
   return present ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
 }
 
-// One warp's 32 elements of k, from `element` on, of a stage: a lane reads 8 elements of a row at
-// once, which are k slots 2t, 2t + 1, 2t + 8, 2t + 9 of two products. x is permuted the same way.
-template <typename T, int kTiles, int kColumns>
-__device__ inline void multiply(const SkinnyParams& p, const char* stage, int tiles, int element,
-                                int valid, float (&acc)[kTiles][kColumns][4]) {
+// A warp's sums, twice: two chains of products hide the latency of one.
+template <typename S>
+struct Sums {
+  float of[2][S::tiles][S::columns][4] = {};
+};
+
+// A warp's share of a stage. A lane reads 8 elements of a row at once, which are k slots 2t, 2t +
+// 1, 2t + 8, 2t + 9 of two products; x is permuted the same way. With kWhole the stage's rows are
+// S::chunk elements long, else `valid`.
+template <typename S, bool kWhole>
+__device__ inline void multiply(const SkinnyParams& p, const char* stage, int share, int valid,
+                                Sums<S>& sums) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  const bool present = element + 8 * t < valid;
-  const char* at = stage + (element + 8 * t) * 2;
-  uint4 x[kColumns];
+  const char* weights = stage + (share * kSkinnyShare + 8 * t) * 2 + g * S::row_bytes;
+  const char* xs[S::columns];
 #pragma unroll
-  for (int c = 0; c < kColumns; ++c)
-    x[c] = load_or_zero(at + (kTiles * 2 * kHalfRows + min(g + 8 * c, p.m - 1)) * kSkinnyRowBytes,
-                        present);
+  for (int c = 0; c < S::columns; ++c)
+    xs[c] = stage + (share * kSkinnyShare + 8 * t) * 2 +
+            (S::slots + min(g + 8 * c, p.m - 1)) * S::row_bytes;
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    if (tile >= tiles) continue;
-    const char* row = at + (tile * 2 * kHalfRows + g) * kSkinnyRowBytes;
-    const uint4 low = load_or_zero(row, present);
-    const uint4 high = load_or_zero(row + kHalfRows * kSkinnyRowBytes, present);
+  for (int step = 0; step < kSkinnyShare / 32; ++step) {
+    const bool present = kWhole || share * kSkinnyShare + step * 32 + 8 * t < valid;
+    auto& acc = sums.of[step % 2];
+    uint4 x[S::columns];
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      mma<T>(acc[tile][c], {low.x, high.x, low.y, high.y}, x[c].x, x[c].y);
-      mma<T>(acc[tile][c], {low.z, high.z, low.w, high.w}, x[c].z, x[c].w);
+    for (int c = 0; c < S::columns; ++c) x[c] = load_or_zero(xs[c] + step * 64, present);
+#pragma unroll
+    for (int tile = 0; tile < S::tiles; ++tile) {
+      const char* row = weights + tile * 2 * kHalfRows * S::row_bytes + step * 64;
+      const uint4 low = load_or_zero(row, present);
+      const uint4 high = load_or_zero(row + kHalfRows * S::row_bytes, present);
+#pragma unroll
+      for (int c = 0; c < S::columns; ++c) {
+        mma<typename S::T>(acc[tile][c], {low.x, high.x, low.y, high.y}, x[c].x, x[c].y);
+        mma<typename S::T>(acc[tile][c], {low.z, high.z, low.w, high.w}, x[c].z, x[c].w);
+      }
     }
   }
 }
@@ -152,17 +180,23 @@ __device__ inline void store_float(void* to, int64_t at, DType dtype, float valu
   }
 }
 
+// Hands a stage back. Every lane says for itself that it has read: compute-sanitizer does not see
+// what one lane says for a warp behind __syncwarp().
+__device__ inline void release(uint32_t barrier) {
+  barrier_arrive(barrier);
+}
+
 // Adds the warps' sums in their order, and finishes.
-template <int kTiles, int kColumns>
+template <typename S>
 __device__ inline void finish(const SkinnyParams& p, const Pass& pass, const float* sums) {
   const auto total = [&](int m, int slot) {
     float sum = 0;
 #pragma unroll
     for (int w = 0; w < kConsumers; ++w)
-      sum += sums[(w * 8 * kColumns + m) * skinny_sums(kTiles) + slot];
+      sum += sums[(w * 8 * S::columns + m) * skinny_sums(S::tiles) + slot];
     return sum;
   };
-  const int columns = (p.gated ? 1 : 2) * kTiles * kHalfRows;
+  const int columns = (p.gated ? 1 : 2) * S::tiles * kHalfRows;
   for (int i = threadIdx.x; i < p.m * columns; i += 32 * kConsumers) {
     const int m = i / columns, column = i % columns, n = pass.begin + column;
     if (column >= pass.count) continue;
@@ -176,45 +210,53 @@ __device__ inline void finish(const SkinnyParams& p, const Pass& pass, const flo
   }
 }
 
-template <typename T, int kTiles, int kColumns>
-__device__ void consume(const SkinnyParams& p, const SkinnyConfig& c, const Ring& ring, float* sums,
-                        int begin, int end) {
-  constexpr int kShare = kSkinnyChunk / kConsumers;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  wait_for_previous();
-  int stage = 0, turn = 0, half = 0;
-  for (int first = begin; first < end; first += c.pass_rows) {
-    float* mine = sums + half * skinny_sums_bytes(kTiles, kColumns) / 8;
-    const Pass pass{first, min(c.pass_rows, end - first)};
-    const int in_tile = (p.gated ? 1 : 2) * kHalfRows, tiles = (pass.count + in_tile - 1) / in_tile;
-    float acc[kTiles][kColumns][4] = {};
-    for (int k = 0; k < p.k; k += kSkinnyChunk) {
-      barrier_wait(ring.full(stage), turn);
-      const int valid = min(kSkinnyChunk, p.k - k);
+// Writes a warp's sums and, when all are there, the pass's columns of out.
+template <typename S>
+__device__ void close_pass(const SkinnyParams& p, const Pass& pass, int warp, const Sums<S>& sums,
+                           float* buffer) {
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
-      for (int j = 0; j < kShare; j += 32)
-        if (warp * kShare + j < valid)
-          multiply<T, kTiles, kColumns>(p, ring.at(stage), tiles, warp * kShare + j, valid, acc);
-      __syncwarp();
-      if (lane == 0) barrier_arrive(ring.empty(stage));
+  for (int tile = 0; tile < S::tiles; ++tile)
+#pragma unroll
+    for (int col = 0; col < S::columns; ++col)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        buffer[(warp * 8 * S::columns + 8 * col + 2 * t + i % 2) * skinny_sums(S::tiles) +
+               tile * 2 * kHalfRows + g + i / 2 * kHalfRows] =
+            sums.of[0][tile][col][i] + sums.of[1][tile][col][i];
+  named_sync(1, 32 * kConsumers);
+  finish<S>(p, pass, buffer);
+}
+
+template <typename S>
+__device__ void consume(const SkinnyParams& p, const SkinnyConfig& c, const Ring& ring, int warp,
+                        float* buffer, int begin, int end) {
+  wait_for_previous();
+  const int stages = stages_of_pass<S>(p.k);
+  int stage = 0, turn = 0;
+  for (int column = begin; column < end; column += c.pass_rows) {
+    const Pass pass{column, min(c.pass_rows, end - column)};
+    Sums<S> sums;
+    // A warp has the same shares of k in every pass and for every shape: a column's sum depends
+    // neither on where it lies nor on the rows of x beside it.
+    for (int i = 0; i < stages; ++i) {
+      if (i % S::teams == warp / S::team) {
+        barrier_wait(ring.full(stage), turn);
+        const int valid = p.k - i * S::chunk;
+        if (valid >= S::chunk)
+          multiply<S, true>(p, ring.at(stage), warp % S::team, 0, sums);
+        else if (valid > 0)
+          multiply<S, false>(p, ring.at(stage), warp % S::team, valid, sums);
+        release(ring.empty(stage));
+      }
       if (++stage == ring.count) stage = 0, turn ^= 1;
     }
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile)
-#pragma unroll
-      for (int col = 0; col < kColumns; ++col)
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-          mine[(warp * 8 * kColumns + 8 * col + 2 * t + i % 2) * skinny_sums(kTiles) +
-               tile * 2 * kHalfRows + g + i / 2 * kHalfRows] = acc[tile][col][i];
-    // One barrier: the next pass writes to the other half, and the one after that comes behind it.
-    named_sync(1, 32 * kConsumers);
-    finish<kTiles, kColumns>(p, pass, mine);
-    half ^= 1;
+    if (column > begin) named_sync(1, 32 * kConsumers);  // the last pass's sums have been read
+    close_pass<S>(p, pass, warp, sums, buffer);
   }
 }
 
-template <typename T, int kTiles, int kColumns>
+template <typename S>
 __global__ void __launch_bounds__(kThreads, 1)
     skinny_kernel(const __grid_constant__ SkinnyParams p, const __grid_constant__ SkinnyConfig c) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900  // elsewhere never launched
@@ -223,13 +265,13 @@ __global__ void __launch_bounds__(kThreads, 1)
   float* sums = reinterpret_cast<float*>(shared + kSkinnyBarrierBytes);
   Ring ring;
   ring.count = c.stages;
-  ring.bytes = (kTiles * 2 * kHalfRows + p.m) * kSkinnyRowBytes;
+  ring.bytes = (S::slots + p.m) * S::row_bytes;
   ring.barriers = shared_address(shared);
-  ring.stages = shared + kSkinnyBarrierBytes + skinny_sums_bytes(kTiles, kColumns);
+  ring.stages = shared + kSkinnyBarrierBytes + skinny_sums_bytes(S::tiles, S::columns);
   if (threadIdx.x == 0) {
     for (int i = 0; i < c.stages; ++i) {
-      barrier_init(ring.full(i), 32 * (kWeightCopiers + kXCopiers));
-      barrier_init(ring.empty(i), kConsumers);
+      barrier_init(ring.full(i), kWeightCopiers + kXCopiers);
+      barrier_init(ring.empty(i), 32 * S::team);
     }
     barrier_init_fence();
   }
@@ -238,32 +280,34 @@ __global__ void __launch_bounds__(kThreads, 1)
   // From one lane, so that the compiler sees that a warp takes one branch.
   const int warp = __shfl_sync(~0U, static_cast<int>(threadIdx.x / 32), 0);
   if (warp < kConsumers) {
-    consume<T, kTiles, kColumns>(p, c, ring, sums, begin, end);
+    consume<S>(p, c, ring, warp, sums, begin, end);
   } else if (warp < kConsumers + kWeightCopiers) {
-    copy_weights<kTiles>(p, c, ring, warp - kConsumers, begin, end);
+    copy_weights<S>(p, c, ring, warp - kConsumers, begin, end);
   } else {
-    copy_x<kTiles, kColumns>(p, c, ring, warp - kConsumers - kWeightCopiers, begin, end);
+    copy_x<S>(p, c, ring, warp - kConsumers - kWeightCopiers, begin, end);
   }
 #endif
 }
 
-template <typename T, int kTiles, int kColumns>
+template <typename S>
 void launch_skinny(const SkinnyParams& p, const SkinnyConfig& c, cudaStream_t stream) {
   launch(stream,
          {.grid = dim3(c.blocks),
           .block = dim3(kThreads),
           .shared_bytes = static_cast<size_t>(c.shared_bytes)},
-         "skinny_gemm", skinny_kernel<T, kTiles, kColumns>, p, c);
+         "skinny_gemm", skinny_kernel<S>, p, c);
 }
 
 template <typename T>
 void launch_for(const SkinnyParams& p, const SkinnyConfig& c, cudaStream_t stream) {
   if (p.m > 8)
-    launch_skinny<T, 2, 2>(p, c, stream);
+    launch_skinny<Shape<T, 2, 2, 2>>(p, c, stream);
   else if (c.tiles == 2)
-    launch_skinny<T, 2, 1>(p, c, stream);
+    launch_skinny<Shape<T, 2, 1, 4>>(p, c, stream);
+  else if (c.team == 2)
+    launch_skinny<Shape<T, 1, 1, 2>>(p, c, stream);
   else
-    launch_skinny<T, 1, 1>(p, c, stream);
+    launch_skinny<Shape<T, 1, 1, 4>>(p, c, stream);
 }
 
 }  // namespace

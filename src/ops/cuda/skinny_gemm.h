@@ -12,20 +12,24 @@ namespace miniinfer::cuda {
 
 inline constexpr int kSkinnyMaxRows = 16;
 
-inline constexpr int kSkinnyChunk = 512;  // elements of k in one stage
-// Rows in shared memory are half a turn of the banks apart, so that the 16-byte reads of two rows
-// do not collide.
-inline constexpr int kSkinnyRowBytes = 2 * kSkinnyChunk + 64;
-inline constexpr int kSkinnyBarrierBytes = 256;
+inline constexpr int kSkinnyConsumers = 8;  // warps that multiply, in teams
+// Elements of k of a stage for each warp of the team that works it off.
+inline constexpr int kSkinnyShare = 128;
+// Rows of a stage are half a turn of the banks apart, so that the 16-byte reads of two rows do not
+// collide.
+constexpr int skinny_row_bytes(int team) {
+  return 2 * team * kSkinnyShare + 64;
+}
+inline constexpr int kSkinnyBarrierBytes = 512;
 
 // Floats from one row of x to the next among a warp's sums: the lanes of a warp then write to
 // different banks.
 constexpr int skinny_sums(int tiles) {
   return 16 * tiles + 4;
 }
-// Of eight warps' sums of `tiles` tiles of 16 weight rows and `columns` of 8 rows of x, twice.
+// Of all warps' sums of `tiles` tiles of 16 weight rows and `columns` of 8 rows of x.
 constexpr int skinny_sums_bytes(int tiles, int columns) {
-  return 2 * 8 * 8 * columns * skinny_sums(tiles) * 4;
+  return kSkinnyConsumers * 8 * columns * skinny_sums(tiles) * 4;
 }
 
 // out[M, N] = x[M, K] weight[N, K]^T + bias for the few rows of a decode step, at the speed at
@@ -53,6 +57,7 @@ struct SkinnyConfig {
   int block_rows = 0;  // columns of out a thread block makes, a multiple of 8
   int pass_rows = 0;   // of these at a time
   int tiles = 0;       // of 16 weight rows, that they fill
+  int team = 0;        // warps that share a stage of team * kSkinnyShare elements of k
   int blocks = 0;
   int stages = 0;
   int shared_bytes = 0;
@@ -68,8 +73,8 @@ void skinny_gemm(const SkinnyParams& params, const SkinnyConfig& config, cudaStr
 // Queues linear()'s product when it is one for this kernel: up to kSkinnyMaxRows rows, both
 // operands bfloat16 or both float16, sizes, strides and addresses in steps of 16 bytes, compute
 // capability 9.0 or later. Else nothing is queued and the answer is false. Against cuBLASLt's best
-// at one row, one product after another: 14.4 us to 17.0 (6144 x 4096), 10.5 to 13.6 (4096 x 4096),
-// 28.8 to 32.6 (4096 x 14336).
+// at one row, one product after another: 12.9 us to 17.0 (6144 x 4096), 9.2 to 13.6 (4096 x 4096),
+// 28.0 to 32.6 (4096 x 14336).
 bool skinny_linear(ExecContext& context, const LinearArgs& args);
 
 }  // namespace miniinfer::cuda

@@ -18,6 +18,9 @@ namespace {
 void linear(ExecContext&, std::span<const LinearArgs>) {
   unavailable("linear");
 }
+bool gated_linear(ExecContext&, const GatedLinearArgs&) {
+  unavailable("gated_linear");
+}
 void generic_linear(ExecContext&, const LinearArgs&) {
   unavailable("linear");
 }
