@@ -44,8 +44,8 @@ struct DecodeLaunch {
 // For steps of up to `max_sequences` sequences, as a captured graph serves: one block of eight
 // warps a multiprocessor splits few long contexts with the fewest partial results (8192 tokens of
 // one sequence: 14.1 us against 17.5); two of four warps keep memory busy while one of them puts
-// results together (256 x 600 tokens: 162 us against 183; 32 x 600: 22 against 26). `shared_bytes` is what a block may have
-// at most.
+// results together (256 x 600 tokens: 162 us against 183; 32 x 600: 22 against 26). `shared_bytes`
+// is what a block may have at most.
 DecodeLaunch choose_decode_launch(int max_sequences, int num_kv_heads, int head_dim, int num_sms,
                                   int shared_bytes);
 

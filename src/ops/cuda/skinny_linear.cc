@@ -56,8 +56,8 @@ bool skinny_linear(ExecContext& context, const LinearArgs& args) {
 bool gated_linear(ExecContext& context, const GatedLinearArgs& args) {
   const DeviceState& state = context.cuda_state();
   const int64_t n = args.out.dim(1);
-  if (state.batch_invariant || args.kind != Activation::kSilu || args.bias.defined() || n % 8 != 0 ||
-      !takes(state.info(), args.x, args.weight))
+  if (state.batch_invariant || args.kind != Activation::kSilu || args.bias.defined() ||
+      n % 8 != 0 || !takes(state.info(), args.x, args.weight))
     return false;
   const LinearArgs both = {.x = args.x, .weight = args.weight, .out = args.out};
   const OpScope scope(context, "gated_linear", [&] { return linear_cost(std::span(&both, 1)); });
