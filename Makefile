@@ -40,12 +40,13 @@ test-asan:
 	MINIINFER_BINARY=build-asan/apps/miniinfer/miniinfer .venv/bin/python -m pytest -q tests/cli tests/server
 
 # The threaded floors under ThreadSanitizer.
+test-tsan: export TSAN_OPTIONS = exitcode=66:suppressions=$(CURDIR)/tests/tsan.supp
 test-tsan:
 	@tools/setup --test
 	cmake --preset tsan
 	cmake --build build-tsan -j $(JOBS) --target tests_base tests_tensor tests_kvcache tests_engine tests_llm tests_serve miniinfer
 	ctest --test-dir build-tsan --output-on-failure -R '^(base|tensor|kvcache|engine|llm|serve)$$'
-	TSAN_OPTIONS=exitcode=66:suppressions=$(CURDIR)/tests/tsan.supp .venv/bin/python tests/server/soak.py build-tsan/apps/miniinfer/miniinfer 60
+	.venv/bin/python tests/server/soak.py build-tsan/apps/miniinfer/miniinfer 60
 
 # Cross-built operators, run under user-mode emulation.
 test-aarch64:
