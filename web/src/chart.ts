@@ -23,7 +23,7 @@ export class Chart {
     this.element = h(
       "section",
       { class: "chart", "aria-labelledby": id },
-      h("h3", { id }, title),
+      h("h2", { id }, title),
       this.figure,
       svg(
         "svg",

@@ -61,9 +61,10 @@ export class StateView {
   constructor() {
     this.element = h(
       "section",
-      { class: "state", "aria-label": "Engine" },
+      { class: "state", "aria-label": "Engine", tabindex: 0 }, // it scrolls, also by keyboard
       h("div", { class: "charts" }, ...this.panels.map(({ chart }) => chart.element)),
       this.totals,
+      h("p", { class: "totals" }, `The charts show the last ${(kReadings * kPeriodMs) / 60_000} minutes, a reading a second.`),
       this.notice,
     );
     document.addEventListener("visibilitychange", () => this.schedule());

@@ -1,8 +1,8 @@
-import { button } from "./dom";
+import { button, h } from "./dom";
 import { loadTheme, saveTheme, type Theme } from "./store";
 
 const order: Theme[] = ["system", "light", "dark"];
-const label: Record<Theme, string> = { system: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
+const label: Record<Theme, [icon: string, name: string]> = { system: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
 
 export function themeButton(): HTMLButtonElement {
   let theme = loadTheme();
@@ -14,8 +14,9 @@ export function themeButton(): HTMLButtonElement {
   const show = (): void => {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    node.textContent = label[theme];
-    node.setAttribute("aria-label", `Colours: ${theme}`);
+    const [icon, name] = label[theme];
+    node.replaceChildren(h("span", { "aria-hidden": "true" }, icon), ` ${name}`);
+    node.setAttribute("aria-label", `Colours: ${name}`);
   };
   show();
   return node;
