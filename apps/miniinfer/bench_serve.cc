@@ -28,7 +28,7 @@ struct ServeFlags {
   int num_warmups = 1;
   std::vector<std::string> goodput;
   std::string output_json, report_html, compare, label;
-  bool save_detailed = false, num_prompts_given = false;
+  bool save_detailed = false, num_prompts_given = false, insecure = false;
 
   LoadTarget target() const {
     LoadTarget target;
@@ -39,6 +39,7 @@ struct ServeFlags {
       target.port = std::to_string(port);
     }
     target.api_key = api_key;
+    target.check_certificate = !insecure;
     return target;
   }
 };
@@ -243,12 +244,14 @@ int bench_serve(ServeFlags& flags) {
 }
 
 void add_target(CLI::App& app, ServeFlags& flags) {
-  auto* base = app.add_option("--base-url", flags.base_url, "Of the server: http://HOST:PORT");
+  auto* base = app.add_option("--base-url", flags.base_url, "Of the server: http://HOST:PORT, or https");
   app.add_option("--host", flags.host, "Of the server")->capture_default_str()->excludes(base);
   app.add_option("--port", flags.port, "Of the server")
       ->check(CLI::Range(1, 65535))
       ->capture_default_str()
       ->excludes(base);
+  app.add_flag("--insecure", flags.insecure, "Take whatever certificate an https server shows")
+      ->needs(base);
   app.add_option("--endpoint", flags.endpoint,
                  "Path to post to; default: /v1/completions, or /v1/chat/completions for messages");
   app.add_option("--model", flags.workload.model, "Default: the first that the server lists");

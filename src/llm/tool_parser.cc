@@ -19,8 +19,8 @@ constexpr std::string_view kPythonTag = "<|python_tag|>";
 // belongs to nothing yet waits in held_.
 class ToolParser::Impl {
  public:
-  Impl(ToolCallFormat format, std::string id_prefix)
-      : format_(format), id_prefix_(std::move(id_prefix)) {
+  Impl(ToolCallFormat format, std::string id_prefix, bool one_call)
+      : format_(format), id_prefix_(std::move(id_prefix)), one_call_(one_call) {
     if (format == ToolCallFormat::kNone) state_ = State::kRest;
     if (format == ToolCallFormat::kLlama3) state_ = State::kLlamaStart;
   }
@@ -46,6 +46,7 @@ class ToolParser::Impl {
         break;
       case State::kAfterCall:  // a call that is not closed is one
       case State::kBetween:
+      case State::kDropped:
         break;
     }
     held_.clear();
@@ -63,6 +64,7 @@ class ToolParser::Impl {
     kBetween,     // after a call: white space that is nobody's
     kLlamaStart,  // before anything was said
     kRest,        // content to the end
+    kDropped,     // nothing any more
   };
 
   // Makes some progress with held_; false when more text is needed.
@@ -79,6 +81,9 @@ class ToolParser::Impl {
         return between();
       case State::kLlamaStart:
         return llama_start();
+      case State::kDropped:
+        held_.clear();
+        return false;
       case State::kRest:
         break;
     }
@@ -116,7 +121,9 @@ class ToolParser::Impl {
     held_.erase(0, taken);
     hand_out();
     if (status == ToolCallScanner::Status::kMore) return false;
-    if (announced_) {
+    if (announced_ && one_call_) {
+      state_ = State::kDropped;
+    } else if (announced_) {
       state_ = format_ == ToolCallFormat::kHermes ? State::kAfterCall : State::kBetween;
     } else {  // no call after all
       delta_.content += std::exchange(raw_, {});
@@ -200,6 +207,7 @@ class ToolParser::Impl {
 
   const ToolCallFormat format_;
   const std::string id_prefix_;
+  const bool one_call_;
   State state_ = State::kContent;
   std::string held_;                        // not looked at, or undecided
   std::string raw_;                         // of a call that may turn out to be none
@@ -209,8 +217,8 @@ class ToolParser::Impl {
   ToolDelta delta_;
 };
 
-ToolParser::ToolParser(ToolCallFormat format, std::string id_prefix)
-    : impl_(std::make_unique<Impl>(format, std::move(id_prefix))) {}
+ToolParser::ToolParser(ToolCallFormat format, std::string id_prefix, bool one_call)
+    : impl_(std::make_unique<Impl>(format, std::move(id_prefix), one_call)) {}
 ToolParser::~ToolParser() = default;
 ToolParser::ToolParser(ToolParser&&) noexcept = default;
 

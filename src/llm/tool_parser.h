@@ -45,8 +45,8 @@ struct ToolDelta {
 // around it. Text that begins like a call and turns out to be none is content, markers and all.
 class ToolParser {
  public:
-  // The id of call i is `id_prefix` followed by i.
-  ToolParser(ToolCallFormat format, std::string id_prefix);
+  // The id of call i is `id_prefix` followed by i. `one_call`: what follows the first is dropped.
+  ToolParser(ToolCallFormat format, std::string id_prefix, bool one_call = false);
   ~ToolParser();
   ToolParser(ToolParser&&) noexcept;
 

@@ -13,7 +13,7 @@ namespace miniinfer {
 enum class GrammarKind : uint8_t {
   kJsonSchema,
   kRegex,  // Rust's syntax, matched as a whole; \d is an ASCII digit
-  kLark,   // llguidance's variant of Lark
+  kLark,   // llguidance's variant of Lark, or GBNF: a text with a line `name ::=`
 };
 
 // A model's tokens, prepared for grammars (0.7 s for 128,000 of them). Immutable, usable from any

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 
 import pytest
@@ -25,10 +26,9 @@ class Result:
 def cli(miniinfer):
     patience = 20 if "asan" in str(miniinfer) else 1
 
-    def run(*arguments, stdin="", timeout=120):
-        done = subprocess.run(
-            [miniinfer, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout * patience
-        )
+    def run(*arguments, stdin="", timeout=120, env=None):
+        done = subprocess.run([miniinfer, *map(str, arguments)], input=stdin, capture_output=True, text=True,
+                              timeout=timeout * patience, env={**os.environ, **(env or {})})
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -75,8 +75,11 @@ class ScriptedServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, context=2048):
+    def __init__(self, context=2048, tls=None):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.context = context
         self.requests = []
         self.counts = {"connections": 0, "busy": 0, "most busy": 0}
@@ -85,7 +88,7 @@ class ScriptedServer(http.server.ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def note(self, name, change=1):
         with self.lock:

@@ -2,6 +2,8 @@
 
 import json
 import random
+import ssl
+import subprocess
 
 import pytest
 from scripted_server import ScriptedServer
@@ -147,7 +149,8 @@ def test_the_page_compares_two_runs(cli, server, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, reason", [
-    (["--base-url", "https://x"], "base-url: must begin with http://"),
+    (["--base-url", "ftp://x"], "base-url: must begin with http"),
+    (["--insecure", "--port", "1"], "requires"),
     (["--base-url", "http://x", "--port", "1"], "--base-url"),
     (["--request-rate", "0"], "positive"),
     (["--request-rate", "nan"], "positive"),
@@ -169,6 +172,29 @@ def test_wrong_flags_are_refused(cli, server, arguments, reason):
     assert result.code == 2 and result.out == ""
     assert reason in result.err and len(result.err.splitlines()) == 1
     assert [body for _, _, body, _ in server.requests] == []
+
+
+def test_a_server_over_tls(cli, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                           key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost", "-addext",
+                           "subjectAltName=DNS:localhost,IP:127.0.0.1"], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip("no openssl here")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ScriptedServer(tls=context)
+    arguments = ["bench", "serve", "--base-url", server.url, "--num-prompts", 8, "--max-concurrency", 2, "--output-json", "-"]
+    trusted = cli(*arguments, env={"SSL_CERT_FILE": str(certificate)})
+    assert trusted.code == 0, trusted.err
+    figures = json.loads(trusted.out)
+    assert figures["completed"] == 8 and figures["base_url"] == server.url
+    assert server.counts["connections"] <= 4, "connections are kept"
+    for more in ({}, {"SSL_CERT_FILE": "/nowhere"}):
+        result = cli(*arguments, env=more)
+        assert result.code == 1 and "certificate verify failed" in result.err and len(result.err.splitlines()) == 1
+    assert cli(*arguments, "--insecure").code == 0
+    server.shutdown()
 
 
 def test_no_server_is_one_line(cli):

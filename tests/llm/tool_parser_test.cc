@@ -183,6 +183,30 @@ TEST(ToolParser, ACallIsHandedOutWhileItIsWritten) {
 }
 
 // Random text made of what the parser looks for: no crash, no loss of plain content.
+TEST(ToolParser, OfSeveralCallsTheFirstAlone) {
+  const std::string f = R"({"name": "f", "arguments": {"a": ";{}"}})";
+  for (const auto& [format, text] : std::vector<std::pair<ToolCallFormat, std::string>>{
+           {ToolCallFormat::kHermes, "Yes. " + hermes(f) + " and " + hermes(f) + " so"},
+           {ToolCallFormat::kHermes, "Yes. <tool_call>" + f + "<tool_call>" + f},
+           {ToolCallFormat::kLlama3, f + "; " + f + " so"}}) {
+    for (size_t cut = 0; cut <= text.size(); ++cut) {
+      ToolParser parser(format, "c", /*one_call=*/true);
+      std::string content, arguments;
+      for (ToolDelta delta :
+           {parser.push(text.substr(0, cut)), parser.push(text.substr(cut)), parser.finish()}) {
+        content += delta.content;
+        for (const ToolCallDelta& call : delta.calls) {
+          EXPECT_EQ(call.index, 0);
+          arguments += call.arguments;
+        }
+      }
+      EXPECT_EQ(content, format == ToolCallFormat::kHermes ? "Yes." : "");
+      EXPECT_EQ(arguments, R"({"a": ";{}"})");
+      EXPECT_EQ(parser.num_calls(), 1);
+    }
+  }
+}
+
 TEST(ToolParser, RandomMarkersGiveTheSameHoweverTheyAreCut) {
   const uint32_t seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -96,6 +96,34 @@ def test_a_call_that_must_be(client, stream, temperature):
                 assert wanted <= set(json.loads(arguments))
 
 
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_no_more_calls_than_one(client, choice):
+    messages = [{"role": "user", "content": "Don't let me forget to buy 43 pears. Don't let me forget to buy 3 apples."}]
+    for seed in range(4):
+        fields = dict(messages=messages, tools=[WEATHER, SHOPPING], tool_choice=choice, parallel_tool_calls=False, temperature=0.8,
+                      seed=seed, max_tokens=200)
+        calls = create(client, **fields).choices[0].message.tool_calls or []
+        assert len(calls) <= 1
+        _, streamed, _ = streamed_message(create(client, stream=True, **fields))
+        assert [call["arguments"] for call in streamed] == [call.function.arguments for call in calls]
+
+
+def test_the_other_format(start, root):
+    """Llama's, by a model that knows nothing: the grammar alone makes its calls."""
+    server = start(root / "tests/golden/checkpoints/qwen3-chat-bf16", "--tool-call-parser", "llama3_json", "--served-model-name", MODEL)
+    client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+    flag = {"type": "function", "function": {"name": "flag", "parameters": {
+        "type": "object", "properties": {"on": {"type": "boolean"}, "kind": {"enum": ["a", "b\\"]}}, "required": ["on", "kind"]}}}
+    for seed in range(4):
+        fields = dict(messages=PEARS, tools=[flag], tool_choice="required", seed=seed, temperature=1)
+        content, calls, reason = streamed_message(create(client, stream=True, **fields))
+        (whole,) = create(client, **fields).choices[0].message.tool_calls
+        assert (content, reason, len(calls)) == ("", "tool_calls", 1)
+        assert calls[0]["name"] == whole.function.name == "flag" and calls[0]["arguments"] == whole.function.arguments
+        arguments = json.loads(whole.function.arguments)
+        assert isinstance(arguments["on"], bool) and arguments["kind"] in ("a", "b\\")
+
+
 def test_run_tools_helper_of_the_stream(client):
     with client.chat.completions.stream(model=MODEL, messages=PEARS, tools=[SHOPPING], temperature=0) as stream:
         events = [event.type for event in stream]
@@ -108,11 +136,12 @@ def test_run_tools_helper_of_the_stream(client):
     (dict(tools=[{}]), "tools"), (dict(tools="x"), "tools"), (dict(tools=[WEATHER, WEATHER]), "tools"),
     (dict(tool_choice="required"), "tool_choice"), (dict(tools=[WEATHER], tool_choice="maybe"), "tool_choice"),
     (dict(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "no"}}), "tool_choice"),
-    (dict(tools=[WEATHER], parallel_tool_calls=False), "parallel_tool_calls"),
+    (dict(tools=[WEATHER], parallel_tool_calls=1), "parallel_tool_calls"),
     (dict(response_format={"type": "json_schema"}), "response_format"), (dict(response_format={"type": "xml"}), "response_format"),
     (dict(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "colour"}}}), "response_format"),
     (dict(structured_outputs={"regex": "("}), "structured_outputs"), (dict(structured_outputs={"choice": []}), "structured_outputs"),
     (dict(structured_outputs={"grammar": "start: ("}), "structured_outputs"),
+    (dict(structured_outputs={"grammar": "root ::= ("}), "structured_outputs"),
     (dict(structured_outputs={"regex": "a", "choice": ["b"]}), "structured_outputs"),
 ])
 def test_refusals(server, fields, param):
@@ -163,6 +192,7 @@ def test_structured_outputs(server, path):
         assert text(seed, choice=["red", "green", "blue"]) in ("red", "green", "blue")
         assert re.fullmatch(r"[A-C]{2}-\d{3}", text(seed, regex=r"[A-C]{2}-\d{3}"))
         assert re.fullmatch(r"(yes|no), (yes|no)", text(seed, grammar='start: W ", " W\nW: "yes" | "no"'))
+        assert re.fullmatch(r"(yes|no), (yes|no)", text(seed, grammar='root ::= w ", " w # as llama.cpp\nw ::= "yes" | "no"'))
         schema = {"type": "object", "properties": {"x": {"enum": [1, 2]}, "y": {"type": "boolean"}}, "required": ["x", "y"],
                   "additionalProperties": False}
         value = json.loads(text(seed, json=schema))

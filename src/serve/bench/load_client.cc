@@ -11,6 +11,9 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -56,9 +59,26 @@ Endpoints resolve(asio::io_context& io, const LoadTarget& target) {
   return endpoints;
 }
 
+// Of a target over TLS; nothing for others. Throws Error unavailable.
+std::optional<asio::ssl::context> make_tls(const LoadTarget& target) {
+  if (!target.tls) return std::nullopt;
+  asio::ssl::context tls(asio::ssl::context::tls_client);
+  boost::system::error_code error;
+  tls.set_default_verify_paths(error);
+  if (error) throw Error(ErrorCode::kUnavailable, "TLS: " + error.message());
+  if (target.check_certificate) {
+    tls.set_verify_mode(asio::ssl::verify_peer);
+    tls.set_verify_callback(asio::ssl::host_name_verification(target.host));
+  }
+  return tls;
+}
+
 struct Connection {
-  explicit Connection(asio::io_context& io) : stream(io) {}
-  beast::tcp_stream stream;
+  Connection(asio::io_context& io, asio::ssl::context* tls) : stream(io) {
+    if (tls != nullptr) encrypted.emplace(stream, *tls);
+  }
+  beast::tcp_stream stream;  // its clock also bounds what goes over TLS
+  std::optional<asio::ssl::stream<beast::tcp_stream&>> encrypted;
   beast::flat_buffer buffer;
   std::array<char, kPieceBytes> piece;
 };
@@ -72,12 +92,32 @@ struct Reply {
 // Called when the head came (with nothing) and for every piece of the body.
 using TakeBytes = std::function<void(int status, std::string_view bytes)>;
 
-// One request over an open connection.
-asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
-                                const std::string& body, const TakeBytes& take) {
+// Opens a connection; what failed, if anything.
+asio::awaitable<std::string> connect(Connection& connection, const Endpoints& endpoints,
+                                     const std::string& host) {
+  std::string failure;
+  auto [error, endpoint] = co_await connection.stream.async_connect(endpoints, kToken);
+  if (error) {
+    failure = error.message();
+    co_return failure;
+  }
+  boost::system::error_code ignored;
+  connection.stream.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (!connection.encrypted) co_return failure;
+  SSL_set_tlsext_host_name(connection.encrypted->native_handle(), host.c_str());
+  auto [tls_error] =
+      co_await connection.encrypted->async_handshake(asio::ssl::stream_base::client, kToken);
+  if (tls_error) failure = "TLS: " + tls_error.message();
+  co_return failure;
+}
+
+// One request over an open connection, which reads and writes by `stream`.
+template <typename Stream>
+asio::awaitable<Reply> exchange_by(Stream& stream, Connection& connection, const std::string& head,
+                                   const std::string& body, const TakeBytes& take) {
   Reply reply;
   const std::array<asio::const_buffer, 2> message{asio::buffer(head), asio::buffer(body)};
-  auto [write_error, written] = co_await asio::async_write(connection.stream, message, kToken);
+  auto [write_error, written] = co_await asio::async_write(stream, message, kToken);
   if (write_error) {
     reply.failure = write_error.message();
     co_return reply;
@@ -85,7 +125,7 @@ asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
   http::response_parser<http::buffer_body> parser;
   parser.body_limit(boost::none);
   auto [head_error, head_bytes] =
-      co_await http::async_read_header(connection.stream, connection.buffer, parser, kToken);
+      co_await http::async_read_header(stream, connection.buffer, parser, kToken);
   if (head_error) {
     reply.failure = head_error.message();
     co_return reply;
@@ -97,7 +137,7 @@ asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
     piece.data = connection.piece.data();
     piece.size = connection.piece.size();
     auto [error, bytes] =
-        co_await http::async_read_some(connection.stream, connection.buffer, parser, kToken);
+        co_await http::async_read_some(stream, connection.buffer, parser, kToken);
     const size_t got = connection.piece.size() - piece.size;
     if (got > 0) take(reply.status, {connection.piece.data(), got});
     if (error && error != http::error::need_buffer) {
@@ -109,11 +149,19 @@ asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
   co_return reply;
 }
 
+asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
+                                const std::string& body, const TakeBytes& take) {
+  if (connection.encrypted)
+    return exchange_by(*connection.encrypted, connection, head, body, take);
+  return exchange_by(connection.stream, connection, head, body, take);
+}
+
 class LoadRun {
  public:
   LoadRun(const LoadTarget& target, const std::vector<LoadRequest>& requests,
           const LoadLimits& limits)
       : target_(target),
+        tls_(make_tls(target)),
         requests_(requests),
         limits_(limits),
         records_(requests.size()),
@@ -215,17 +263,11 @@ class LoadRun {
       opened.connection = std::move(idle_.back());
       idle_.pop_back();
     } else {
-      opened.connection = std::make_unique<Connection>(io_);
+      opened.connection = std::make_unique<Connection>(io_, tls_ ? &*tls_ : nullptr);
     }
-    beast::tcp_stream& stream = opened.connection->stream;
-    stream.expires_after(timeout());
+    opened.connection->stream.expires_after(timeout());
     if (kept) co_return opened;
-    auto [error, endpoint] = co_await stream.async_connect(endpoints_, kToken);
-    boost::system::error_code ignored;
-    if (error)
-      opened.failure = error.message();
-    else
-      stream.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+    opened.failure = co_await connect(*opened.connection, endpoints_, target_.host);
     co_return opened;
   }
 
@@ -252,6 +294,7 @@ class LoadRun {
   }
 
   const LoadTarget& target_;
+  std::optional<asio::ssl::context> tls_;
   const std::vector<LoadRequest>& requests_;
   const LoadLimits limits_;
   std::vector<LoadRecord> records_;
@@ -271,11 +314,12 @@ LoadTarget LoadTarget::parse(const std::string& base_url) {
   const auto reject = [&](const std::string& reason) {
     throw Error(ErrorCode::kInvalidArgument, "base-url: " + reason, "base-url");
   };
-  constexpr std::string_view kScheme = "http://";
-  if (!base_url.starts_with(kScheme)) reject("must begin with http://");
-  std::string rest = base_url.substr(kScheme.size());
+  const bool tls = base_url.starts_with("https://");
+  if (!tls && !base_url.starts_with("http://")) reject("must begin with http:// or https://");
+  std::string rest = base_url.substr(base_url.find("//") + 2);
   LoadTarget target;
-  target.port = "80";
+  target.tls = tls;
+  target.port = tls ? "443" : "80";
   const size_t slash = rest.find('/');
   if (slash != std::string::npos) {
     target.prefix = rest.substr(slash);
@@ -303,7 +347,7 @@ std::string LoadTarget::authority() const {
 }
 
 std::string LoadTarget::url() const {
-  return fmt::format("http://{}{}", authority(), prefix);
+  return fmt::format("{}://{}{}", tls ? "https" : "http", authority(), prefix);
 }
 
 std::optional<std::vector<LoadRecord>> run_load(
@@ -317,16 +361,14 @@ std::string fetch(const LoadTarget& target, const std::string& path) {
   constexpr std::chrono::seconds kTimeout{30};
   asio::io_context io{1};
   const Endpoints endpoints = resolve(io, target);
+  std::optional<asio::ssl::context> tls = make_tls(target);
   std::string body, failure;
   int status = 0;
   const auto talk = [&]() -> asio::awaitable<void> {
-    Connection connection(io);
+    Connection connection(io, tls ? &*tls : nullptr);
     connection.stream.expires_after(kTimeout);
-    auto [error, endpoint] = co_await connection.stream.async_connect(endpoints, kToken);
-    if (error) {
-      failure = error.message();
-      co_return;
-    }
+    failure = co_await connect(connection, endpoints, target.host);
+    if (!failure.empty()) co_return;
     const std::string head = head_of(target, "GET", path, 0), empty;
     const TakeBytes take = [&](int code, std::string_view bytes) {
       status = code;

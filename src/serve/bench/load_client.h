@@ -14,8 +14,10 @@ struct LoadTarget {
   std::string port = "8000";
   std::string prefix;   // of the paths: "" or "/proxy"
   std::string api_key;  // empty: none is sent
+  bool tls = false;
+  bool check_certificate = true;  // against the system's authorities, or those of SSL_CERT_FILE
 
-  // "http://host:port/prefix"; an ending "/v1" is dropped, as clients' base URLs have it. Throws
+  // "http://host:port/prefix" or https; an ending "/v1" is dropped, as clients' base URLs have it. Throws
   // Error invalid_argument.
   static LoadTarget parse(const std::string& base_url);
   std::string authority() const;  // "127.0.0.1:8000", "[::1]:8000"

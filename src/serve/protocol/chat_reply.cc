@@ -63,7 +63,8 @@ class ChatReply final : public ReplyBuilder {
         stream_(request.stream),
         logprobs_(request.params.logprobs.has_value()),
         prompt_logprobs_(request.params.prompt_logprobs.has_value()),
-        token_ids_(request.return_token_ids) {}
+        token_ids_(request.return_token_ids),
+        one_call_(request.one_call) {}
 
   void add(size_t index, StreamChunk&& chunk, const PromptFacts& facts,
            std::string& events) override {
@@ -102,7 +103,7 @@ class ChatReply final : public ReplyBuilder {
   void begin(size_t index, const PromptFacts& facts, std::string& events) {
     choices_[index].splitter.emplace(reasoning_, opens_thinking(facts.token_ids), tools_,
                                      "call_" + context_.id.substr(context_.id.find('-') + 1) + "_" +
-                                         std::to_string(index) + "_");
+                                         std::to_string(index) + "_", one_call_);
     if (prompt_logprobs_ && prompt_logprobs_value_.is_null())
       prompt_logprobs_value_ = prompt_logprobs_json(context_.tokenizer.get(), facts.logprobs);
     if (token_ids_) prompt_token_ids_ = facts.token_ids;
@@ -220,7 +221,7 @@ class ChatReply final : public ReplyBuilder {
   std::string scratch_;
   ReasoningFormat reasoning_;
   ToolCallFormat tools_;
-  bool splits_, stream_, logprobs_, prompt_logprobs_, token_ids_;
+  bool splits_, stream_, logprobs_, prompt_logprobs_, token_ids_, one_call_;
 };
 
 }  // namespace

@@ -105,10 +105,8 @@ void read_tools(const Json& body, const ServedModel& model, GenerationRequest& r
   if (choice.mode == ToolChoice::Mode::kNone) return;
   if (model.tool_format == ToolCallFormat::kNone)
     reject_unsupported("tools", "this model's format of tool calls is not known");
-  if (choice.mode == ToolChoice::Mode::kAuto && !parallel)
-    reject_unsupported("parallel_tool_calls",
-                       "false needs a tool_choice of required or of a function");
   request.tool_format = model.tool_format;
+  request.one_call = !parallel;
   const auto grammar = tool_choice_grammar(model.tool_format, *tools, choice, parallel);
   if (!grammar) return;
   if (request.params.structured_output)

@@ -37,6 +37,7 @@ struct GenerationRequest {
 
   // Chat: how the text is taken apart.
   ToolCallFormat tool_format = ToolCallFormat::kNone;  // kNone when no call may come
+  bool one_call = false;                               // of several calls only the first counts
   ReasoningFormat reasoning_format = ReasoningFormat::kNone;
 
   size_t num_choices() const { return prompts.size() * static_cast<size_t>(params.n); }

@@ -22,9 +22,9 @@ struct MessageDelta {
 class MessageSplitter {
  public:
   MessageSplitter(ReasoningFormat reasoning, bool thinking_opened, ToolCallFormat tools,
-                  std::string call_id_prefix) {
+                  std::string call_id_prefix, bool one_call) {
     if (reasoning != ReasoningFormat::kNone) reasoning_.emplace(reasoning, thinking_opened);
-    if (tools != ToolCallFormat::kNone) tools_.emplace(tools, std::move(call_id_prefix));
+    if (tools != ToolCallFormat::kNone) tools_.emplace(tools, std::move(call_id_prefix), one_call);
   }
 
   // `last` ends the text.

@@ -8,6 +8,7 @@ use llguidance::api::TopLevelGrammar;
 use regex_syntax::hir::{HirKind, Look};
 use serde_json::{json, Value};
 
+use super::gbnf;
 use super::limits::{
     COMPILE_STACK_BYTES, COMPILE_TIME, LEAST_NUMBER, MAX_ABANDONED, MAX_COMPILED_BYTES,
     MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_TEXT_BYTES,
@@ -94,6 +95,7 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> 
             let pattern = llguidance::regex_to_lark(regex(text)?, "d");
             TopLevelGrammar::from_lark(format!("start: /{pattern}/"))
         }
+        Kind::Lark if gbnf::is_gbnf(text) => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
         Kind::Lark => TopLevelGrammar::from_lark(text.to_string()),
     };
     let parser = vocabulary.factory.create_parser(grammar).map_err(|e| refused(&e.to_string()))?;

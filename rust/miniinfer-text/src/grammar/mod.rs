@@ -2,6 +2,8 @@
 //! one model's vocabulary.
 
 mod compile;
+mod gbnf;
+mod gbnf_parser;
 mod limits;
 mod matcher;
 mod vocabulary;
