@@ -1,6 +1,7 @@
 #include "llm/core.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <utility>
 
@@ -68,6 +69,26 @@ StructuredOutputCompiler& LlmCore::structured_outputs() const {
   return *structured_outputs_;
 }
 
+// A text that cannot fit is refused before it is tokenized: 8 MiB of it take seconds to a minute.
+void LlmCore::check_text_bytes(size_t bytes, const char* field) const {
+  constexpr size_t kUsual = 16;  // bytes of a token; only beyond are all tokens looked at
+  const auto context = static_cast<size_t>(engine_->config().max_model_len);
+  if (bytes <= context * kUsual) return;
+  std::call_once(longest_token_once_, [&] {
+    const Tokenizer& tokenizer = *text().tokenizer;
+    for (int32_t id = 0; id < static_cast<int32_t>(tokenizer.vocab_size()); ++id)
+      longest_token_ =
+          std::max(longest_token_, tokenizer.decode(std::array<int32_t, 1>{id}, false).size());
+  });
+  // Twice: escapes of JSON around messages, and what a normalizer makes shorter.
+  if (bytes / 2 <= context * std::max(longest_token_, kUsual)) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("context_length_exceeded: {} bytes of text are more than the context of "
+                          "{} tokens holds",
+                          bytes, context),
+              field);
+}
+
 std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
   if (prompt.kind == Prompt::Kind::kTokens) {
     if (prompt.token_ids.empty()) reject("prompt_token_ids", "is empty");
@@ -76,12 +97,14 @@ std::vector<int32_t> LlmCore::encode(const Prompt& prompt) const {
   const TextSide& text = this->text();
   if (prompt.kind == Prompt::Kind::kText) {
     if (!text.tokenizer) reject("prompt", "the model has no tokenizer.json: give prompt_token_ids");
+    check_text_bytes(prompt.text.size(), "prompt");
     std::vector<int32_t> ids = text.tokenizer->encode(prompt.text, true);
     if (ids.empty()) reject("prompt", "is empty");
     return ids;
   }
   if (!text.tokenizer) reject("messages", "the model has no tokenizer.json");
   if (!text.chat_template) reject("messages", "the model has no chat template");
+  check_text_bytes(prompt.messages_json.size(), "messages");
   std::vector<int32_t> ids = encode_chat(*text.tokenizer, *text.chat_template,
                                          {.messages_json = prompt.messages_json,
                                           .tools_json = prompt.tools_json,

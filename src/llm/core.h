@@ -62,6 +62,7 @@ class LlmCore {
   StructuredOutputCompiler& structured_outputs() const;
   // `field` is the request's name for its prompt.
   void check_prompt(const std::vector<int32_t>& token_ids, int max_tokens, const char* field) const;
+  void check_text_bytes(size_t bytes, const char* field) const;
 
   ModelSource source_;
   ModelConfig config_;
@@ -69,6 +70,8 @@ class LlmCore {
   std::shared_future<TextSide> text_;
   EnginePlan plan_;
   double load_seconds_ = 0;
+  mutable std::once_flag longest_token_once_;
+  mutable size_t longest_token_ = 0;  // bytes; once a long text came
   mutable std::once_flag structured_outputs_once_;
   mutable std::unique_ptr<StructuredOutputCompiler> structured_outputs_;  // once it is needed
   std::unique_ptr<Engine> engine_;

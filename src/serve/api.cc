@@ -216,7 +216,7 @@ std::function<void()> Api::generate(bool chat, HttpRequest request,
 
 void Api::tokens(bool encode, HttpRequest request, std::shared_ptr<Responder> responder) {
   if (!services_->reserve(1)) return responder->reply(overloaded(request));
-  services_->workers.post([services = services_.get(), encode, request = std::move(request),
+  services_->token_workers.post([services = services_.get(), encode, request = std::move(request),
                            responder = std::move(responder)] {
     try {
       const Json body = parse_body(request.body);

@@ -4,6 +4,8 @@
 #include <ctime>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "serve/error_reply.h"
 #include "serve/protocol/fields.h"
 
@@ -14,6 +16,11 @@ double seconds_between(std::chrono::steady_clock::time_point from,
                        std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
+
+// Of one entry on its way to a reply, measured with twenty a token: 280.
+constexpr int64_t kBytesOfLogprob = 320;
+// What is written at once, in some milliseconds.
+constexpr int64_t kQuickReply = int64_t{4} << 20;
 
 // The floors below name a prompt of tokens by the field of other programs' requests.
 Error in_terms_of_the_api(const Error& error) {
@@ -37,6 +44,7 @@ GenerationTask::GenerationTask(Services& services, bool chat, HttpRequest reques
 
 GenerationTask::~GenerationTask() {
   release_place();
+  services_.release_reply(reply_bytes_);
 }
 
 std::shared_ptr<GenerationTask> GenerationTask::start(Services& services, bool chat,
@@ -64,6 +72,7 @@ void GenerationTask::run() {
                      : parse_completion_request(body, services_.model);
     note_prompt(request_);
     http_.body = {};
+    http_.body_place.reset();
     submit();
   } catch (const Error& error) {
     fail(in_terms_of_the_api(error));
@@ -84,6 +93,29 @@ void GenerationTask::note_prompt(const GenerationRequest& parsed) {
   figures_.user = parsed.user;
   if (services_.options.log_requests) figures_.prompt = http_.body;
   note_->update(figures_);
+}
+
+// Log-probabilities are what makes a reply large: 8 MiB of prompts can ask for 10 GB of them. Those
+// of prompts are reserved when the request comes; those of the output, whose length nobody knows,
+// as they come.
+void GenerationTask::reserve_prompt_logprobs(const std::vector<LlmCore::Prepared>& prepared) {
+  const std::optional<int>& top = request_.params.prompt_logprobs;
+  if (!top) return;
+  int64_t entries = 0;
+  for (const LlmCore::Prepared& item : prepared)
+    entries += static_cast<int64_t>(item.request.prompt.size()) * (*top + 1);
+  constexpr int64_t kMost = Services::kReplyMemory / kBytesOfLogprob;
+  if (entries > kMost)
+    reject_field(request_.echo ? "logprobs" : "prompt_logprobs",
+                 fmt::format("those of the prompts are {}, more than {}", entries, kMost));
+  reserve_logprobs(entries);
+}
+
+void GenerationTask::reserve_logprobs(int64_t entries) {
+  const int64_t bytes = entries * kBytesOfLogprob;
+  if (!services_.reserve_reply(bytes))
+    throw Error(ErrorCode::kUnavailable, "the memory for large replies is taken");
+  reply_bytes_ += bytes;
 }
 
 // All prompts are checked before the first is submitted.
@@ -109,6 +141,7 @@ void GenerationTask::submit() {
                                     services_.model.max_model_len));
     prompt = {};
   }
+  reserve_prompt_logprobs(prepared);
   const ReplyContext context{.id = (chat_ ? "chatcmpl-" : "cmpl-") + note_->id,
                              .model = services_.model.names.front(),
                              .created = static_cast<int64_t>(std::time(nullptr)),
@@ -184,6 +217,8 @@ bool GenerationTask::take(size_t index, StreamChunk&& chunk) {
   }
   const size_t choice =
       index * static_cast<size_t>(request_.params.n) + static_cast<size_t>(chunk.index);
+  if (!request_.stream && !chunk.logprobs.empty())
+    reserve_logprobs(static_cast<int64_t>(chunk.logprobs.size()) * (*request_.params.logprobs + 1));
   count(index, choice, chunk, std::chrono::steady_clock::now());
   if (chunk.finish_reason) figures_.finish_reason = *chunk.finish_reason;
   const Stream& stream = streams_[index];
@@ -234,8 +269,19 @@ void GenerationTask::complete() {
     builder_->end(usage_, events_);
     send_events();
     responder_->finish();
-  } else {
+  } else if (reply_bytes_ <= kQuickReply) {
+    send_whole();
+  } else {  // writing a large one takes a second, and other requests wait for this thread
+    services_.workers.post([self = shared_from_this()] { self->send_whole(); });
+  }
+}
+
+void GenerationTask::send_whole() {
+  try {
     responder_->reply({.headers = note_->headers, .body = builder_->whole(usage_)});
+  } catch (const std::exception&) {
+    responder_->reply(error_reply(
+        Error(ErrorCode::kResourceExhausted, "there is no memory for the reply"), note_->headers));
   }
 }
 
@@ -267,7 +313,7 @@ void GenerationTask::fail(const Error& error) {
   }
   figures_.finish_reason = gone ? "abort" : "error";
   if (!gone) figures_.error = error.message();
-  end(gone ? "abort" : "error");
+  if (!ended_) end(gone ? "abort" : "error");
   if (begun_) {
     events_ += error_event(api_error_json(error));
     send_events();

@@ -42,11 +42,14 @@ class GenerationTask : public StreamTask, public std::enable_shared_from_this<Ge
   void count(size_t index, size_t choice, const StreamChunk& chunk, Time now);
   void send_events();
   void complete();
+  void send_whole();
 
   // Either, but one at a time.
   void fail(const Error& error);
   void end(const char* reason);
   void release_place();
+  void reserve_prompt_logprobs(const std::vector<LlmCore::Prepared>& prepared);
+  void reserve_logprobs(int64_t entries);
 
   Services& services_;
   const bool chat_;
@@ -56,6 +59,7 @@ class GenerationTask : public StreamTask, public std::enable_shared_from_this<Ge
   const Time arrival_;
   uint64_t reader_id_ = 0;
   int64_t reserved_ = 1;
+  int64_t reply_bytes_ = 0;  // reserved for the reply
 
   std::mutex mutex_;  // of the next lines; the reader alone reads streams once they are submitted
   std::vector<Stream> streams_;

@@ -122,6 +122,7 @@ int serve(const std::string& model, const LLMOptions& engine, const ServeOptions
   server.run();
   // Nobody may use the server any more when it goes.
   services->workers.stop();
+  services->token_workers.stop();
   services->reader.stop();
   return drain.exit_code();
 }

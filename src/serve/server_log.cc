@@ -65,10 +65,11 @@ void ServerLog::line(const char* level, const std::string& event, const Json& fi
   std::string text = render(level, event, fields);
   {
     std::lock_guard lock(mutex_);
-    if (lines_.size() >= kMostLines) {
+    if (bytes_ + text.size() > kMostBytes) {
       ++dropped_;
       return;
     }
+    bytes_ += text.size();
     lines_.push_back(std::move(text));
   }
   wake_.notify_one();
@@ -80,6 +81,7 @@ void ServerLog::loop() {
     wake_.wait(lock, [&] { return stopping_ || !lines_.empty(); });
     if (lines_.empty() && stopping_) return;
     const std::deque<std::string> lines = std::exchange(lines_, {});
+    bytes_ = 0;
     const int64_t dropped = std::exchange(dropped_, 0);
     lock.unlock();
     for (const std::string& text : lines) std::fwrite(text.data(), 1, text.size(), stderr);

@@ -25,7 +25,7 @@ class ServerLog {
   void line(const char* level, const std::string& event, const Json& fields);
 
  private:
-  static constexpr size_t kMostLines = 8192;
+  static constexpr size_t kMostBytes = size_t{16} << 20;  // of lines that wait
   void loop();
   std::string render(const char* level, const std::string& event, const Json& fields) const;
 
@@ -33,6 +33,7 @@ class ServerLog {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::string> lines_;
+  size_t bytes_ = 0;  // of lines_
   int64_t dropped_ = 0;
   bool stopping_ = false;
   std::thread thread_;

@@ -32,6 +32,14 @@ struct Services {
     return true;
   }
   void release(int64_t places) { queued -= places; }
+
+  // Memory for what replies hold until they are sent. False when there is not that much left.
+  bool reserve_reply(int64_t bytes) {
+    if (reply_bytes.fetch_add(bytes) + bytes <= kReplyMemory) return true;
+    reply_bytes -= bytes;
+    return false;
+  }
+  void release_reply(int64_t bytes) { reply_bytes -= bytes; }
   bool full() const {
     return queued + core->engine().stats().waiting >= options.max_num_queued_reqs;
   }
@@ -41,10 +49,13 @@ struct Services {
   const ServeOptions& options;
   ServeMetrics metrics;
   std::atomic<int64_t> queued = 0;
-  // The last two hold tasks, which use the rest. Two threads keep short requests going beside a
-  // long prompt.
+  static constexpr int64_t kReplyMemory = int64_t{1} << 30;
+  std::atomic<int64_t> reply_bytes = 0;
+  // The last three hold tasks, which use the rest. Two threads keep short requests going beside a
+  // long prompt; /tokenize, whose texts no context bounds, has one of its own.
   StreamReader reader;
   TextWorkers workers{2};
+  TextWorkers token_workers{1};
 };
 
 }  // namespace miniinfer

@@ -155,7 +155,7 @@ TEST_F(Mutations, EveryRequestGetsItsOwnAnswerHoweverItIsFramed) {
     }
     ASSERT_EQ(read_answers(answers(requests)), expected) << requests;
     ASSERT_EQ(shared_.exchanges, 0u);
-    ASSERT_EQ(shared_.body_bytes, 0u);
+    ASSERT_EQ(*shared_.body_bytes, 0u);
   }
 }
 
@@ -199,7 +199,7 @@ TEST_F(Mutations, BrokenRequestsAreAnsweredWholeOrNotAtAll) {
           << one << "\n"
           << bytes;
     ASSERT_EQ(shared_.exchanges, 0u);
-    ASSERT_EQ(shared_.body_bytes, 0u);
+    ASSERT_EQ(*shared_.body_bytes, 0u);
   }
 }
 

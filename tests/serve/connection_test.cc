@@ -18,6 +18,7 @@ class Handler : public HttpHandler {
   std::function<void()> handle(HttpRequest request, std::shared_ptr<Responder> responder) override {
     paths.push_back(request.path);
     bodies.push_back(request.body);
+    if (keep_places) places.push_back(request.body_place);
     if (request.path == "/now")
       responder->reply({.body = answer});
     else
@@ -30,6 +31,8 @@ class Handler : public HttpHandler {
   }
 
   std::vector<std::string> paths, bodies;
+  bool keep_places = false;
+  std::vector<std::shared_ptr<void>> places;
   std::vector<std::shared_ptr<Responder>> responders;
   std::vector<int> statuses;
   int gone = 0;
@@ -212,14 +215,29 @@ TEST_F(Connections, BodiesInMemoryAreBoundedTogether) {
   const std::string head = "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n";
   other.received(head);
   other.received(std::string(800, 'x'));
-  EXPECT_EQ(shared_.body_bytes, 800u);
+  EXPECT_EQ(*shared_.body_bytes, 800u);
   connection_.received(head);
   connection_.received(std::string(800, 'x'));
   EXPECT_EQ(count(output(), "HTTP/1.1 503"), 1u);
-  EXPECT_EQ(shared_.body_bytes, 800u);
+  EXPECT_EQ(*shared_.body_bytes, 800u);
   other.received(std::string(100, 'x'));
-  EXPECT_EQ(shared_.body_bytes, 0u);
+  EXPECT_EQ(*shared_.body_bytes, 0u);
   EXPECT_EQ(handler_.bodies, std::vector<std::string>{std::string(900, 'x')});
+}
+
+TEST_F(Connections, ABodyKeepsItsPlaceUntilItWasRead) {
+  shared_.options.max_body_bytes_in_memory = 1000;
+  handler_.keep_places = true;
+  const std::string head = "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n";
+  connection_.received(head + std::string(900, 'x'));
+  EXPECT_EQ(*shared_.body_bytes, 900u);
+  TestConnection other(shared_);
+  other.received(head);
+  other.received(std::string(200, 'x'));
+  EXPECT_EQ(handler_.bodies.size(), 1u);
+  EXPECT_EQ(count(other.take_output(), "HTTP/1.1 503"), 1u);
+  handler_.places.clear();
+  EXPECT_EQ(*shared_.body_bytes, 0u);
 }
 
 TEST_F(Connections, TimeRunsOut) {

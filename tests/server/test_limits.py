@@ -167,3 +167,83 @@ def test_too_many_prompts(start):
     assert server.post("/v1/completions", {"prompt": ["a"] * 8, "max_tokens": 1}).status == 200
     assert server.post("/v1/completions", {"prompt": ["a"] * 9, "max_tokens": 1}).status == 400
     assert server.post("/v1/completions", {"prompt": ["a"] * 2000, "max_tokens": 1}).status == 400
+
+
+def test_prompts_that_are_not_read_yet_hold_little_memory(start):
+    """Bodies that wait for a worker count as those that are being read: 256 MiB in all."""
+    server = start("--max-num-queued-reqs", 2000)
+    body = b'{"no such field": "' + b"x" * ((8 << 20) - 50) + b'"}'
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    statuses = []
+
+    def client(_):
+        with socket.create_connection((HOST, server.port), 60) as sock:
+            try:
+                sock.sendall(head + body)
+            except OSError:
+                pass
+            statuses.append(int(sock.recv(100).split()[1]))
+
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        list(pool.map(client, range(100)))
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{server.process.pid}/status").read())[1]) / 1024
+    print(f"{len(body) / 2**20:.1f} MiB each, peak {peak:.0f} MiB, {statuses.count(503)} refused")
+    assert set(statuses) <= {400, 503} and (SANITIZED or peak < 800)
+
+
+def test_replies_that_nobody_reads_are_bounded_together(start):
+    server = start("--write-timeout", 60)
+    text = "".join(random.choice("0123456789") for _ in range(1 << 20))
+    body = json.dumps({"prompt": text}).encode()
+    socks = []
+    for _ in range(100):
+        sock = socket.create_connection((HOST, server.port), 60)
+        sock.sendall(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        socks.append(sock)
+    deadline = time.monotonic() + 60
+    while server.get("/load").status == 200 and sum("/tokenize" in line for line in server.lines()) < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{server.process.pid}/status").read())[1]) / 1024
+    print(f"peak {peak:.0f} MiB")
+    assert SANITIZED or peak < 900
+    for sock in socks:
+        sock.close()
+    assert server.chat(max_tokens=1).status == 200
+
+
+def test_a_text_that_can_never_fit_is_refused_before_it_is_tokenized(start):
+    server = start()
+    for text in ("a" * (7 << 20), "".join(random.choice("abcdefgh ijkl,.XYZ") for _ in range(7 << 20))):
+        for path, body in (("/v1/completions", {"prompt": text}), ("/v1/completions", {"prompt": ["a", text]}),
+                           ("/v1/chat/completions", {"messages": [{"role": "user", "content": text}]})):
+            begin = time.monotonic()
+            reply = server.post(path, body)
+            assert reply.status == 400 and "context_length_exceeded" in reply.error["message"]
+            assert SANITIZED or time.monotonic() - begin < 1, path
+
+
+def test_logprobs_of_prompts_are_bounded_and_stall_nobody(start):
+    server = start()
+    ids = [random.randrange(10, 1000) for _ in range(2000)]
+    large = {"echo": True, "logprobs": 20, "max_tokens": 1, "temperature": 0}
+    refused = server.post("/v1/completions", {"prompt": [ids] * 200, **large}, timeout=60)
+    assert refused.status == 400 and refused.error["param"] == "logprobs" and "prompts" in refused.error["message"]
+    gaps, stop = [], threading.Event()
+
+    def beside():
+        while not stop.is_set():
+            begin = time.monotonic()
+            assert server.get("/v1/models").status == 200 and server.chat(max_tokens=1).status == 200
+            gaps.append(time.monotonic() - begin)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    reply = server.post("/v1/completions", {"prompt": [ids] * 20, **large}, timeout=120)
+    stop.set()
+    thread.join()
+    choices = reply.json["choices"]
+    assert reply.status == 200 and len(choices) == 20
+    assert all(len(choice["logprobs"]["tokens"]) == 2001 for choice in choices)
+    print(f"{len(reply.body) / 1e6:.1f} MB, others waited {max(gaps):.3f} s at most, {statistics.median(gaps):.3f} s in the middle")

@@ -127,6 +127,14 @@ def test_stop_strings_never_leak(client):
         assert "".join(pieces) == ANSWER[: ANSWER.index(stop)]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_token_is_named_by_its_number(client, stream):
+    fields = dict(model=MODEL, messages=QUESTION, temperature=0)
+    ids = client.chat.completions.create(**fields, extra_body={"return_token_ids": True}).choices[0].token_ids
+    reply = client.chat.completions.create(**fields, extra_body={"stop_token_ids": [ids[2]]}, stream=stream)
+    assert (list(reply)[-1] if stream else reply).choices[0].stop_reason == ids[2]
+
+
 def test_max_tokens(client):
     for name in ("max_tokens", "max_completion_tokens"):
         reply = client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0, **{name: 3})

@@ -37,9 +37,17 @@ ConnectionCore::~ConnectionCore() {
 }
 
 void ConnectionCore::account_body(size_t bytes) {
-  shared_.body_bytes += bytes;
-  shared_.body_bytes -= body_accounted_;
+  *shared_.body_bytes += bytes;
+  *shared_.body_bytes -= body_accounted_;
   body_accounted_ = bytes;
+}
+
+// The place of a complete body goes with it to whoever reads it.
+std::shared_ptr<void> ConnectionCore::keep_body_place(size_t bytes) {
+  account_body(bytes);
+  body_accounted_ = 0;
+  const auto give_back = [total = shared_.body_bytes, bytes](void*) { *total -= bytes; };
+  return bytes == 0 ? nullptr : std::shared_ptr<void>(nullptr, give_back);
 }
 
 void ConnectionCore::release_exchange() {
@@ -94,7 +102,7 @@ void ConnectionCore::process() {
       take_request();
     } else {
       if (phase_ == Phase::kBody && !refusal_) account_body(body_accounted_ + used);
-      if (shared_.body_bytes > shared_.options.max_body_bytes_in_memory && phase_ == Phase::kBody)
+      if (*shared_.body_bytes > shared_.options.max_body_bytes_in_memory && phase_ == Phase::kBody)
         fail(503, "the server holds too many request bodies");
       break;
     }
@@ -136,9 +144,9 @@ bool ConnectionCore::take_head() {
 void ConnectionCore::take_request() {
   request_ = std::move(parser_.request());
   parser_.reset();
-  account_body(0);
   first_request_ = false;
   if (refusal_) {
+    account_body(0);
     HttpReply reply = std::move(*refusal_);
     refusal_.reset();
     return refuse(std::move(reply), false);
@@ -153,6 +161,7 @@ void ConnectionCore::take_request() {
   std::string body = std::move(request_.body);
   request_.body.clear();
   HttpRequest whole = request_;
+  whole.body_place = keep_body_place(body.size());
   whole.body = std::move(body);
   const std::shared_ptr<Exchange> exchange = exchange_;
   on_gone_ = shared_.handler->handle(std::move(whole), exchange);

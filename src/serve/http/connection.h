@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -40,12 +41,13 @@ class Exchange : public Responder, public std::enable_shared_from_this<Exchange>
   const std::function<void()> wake_;
 };
 
-// What the connections of a server share. The server's thread alone.
+// What the connections of a server share. The server's thread alone, but for body_bytes.
 struct ConnectionShared {
   HttpOptions options;
   HttpHandler* handler = nullptr;
   std::function<std::shared_ptr<Exchange>()> make_exchange;
-  size_t body_bytes = 0;  // held by requests that are not complete
+  // Held by requests whose body is still to be read, by us or by the handler.
+  std::shared_ptr<std::atomic<size_t>> body_bytes = std::make_shared<std::atomic<size_t>>(0);
   size_t exchanges = 0;
 };
 
@@ -75,7 +77,7 @@ class ConnectionCore {
   void send_piece(std::string_view piece);
   void send_end();
 
-  bool unsent() const { return !closed_ && (in_flight_ > 0 || !output_.empty()); }
+  size_t unsent() const { return closed_ ? 0 : in_flight_ + output_.size(); }
 
  protected:
   // Output has come: write it as soon as the last write is done.
@@ -95,6 +97,7 @@ class ConnectionCore {
   void append_head(const HttpReply& reply, bool chunked);
   void end_exchange();
   void account_body(size_t bytes);
+  std::shared_ptr<void> keep_body_place(size_t bytes);
   void release_exchange();
 
   ConnectionShared& shared_;

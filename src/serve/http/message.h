@@ -25,7 +25,8 @@ struct HttpRequest {
   std::string query;
   HttpHeaders headers;  // in order
   std::string body;
-  std::string peer;                                // address of the client
+  std::shared_ptr<void> body_place;  // in the server's memory for bodies; dropped with the body
+  std::string peer;                  // address of the client
   std::shared_ptr<struct RequestNote> note;        // the handler's own, from accept() to done()
   std::chrono::steady_clock::time_point received;  // when its first byte was read
 

@@ -110,7 +110,7 @@ class HttpServer::Impl {
 
   HttpCounts counts() const {
     HttpCounts counts{.connections = connections_.size(), .exchanges = shared_.exchanges};
-    for (const auto& [key, connection] : connections_) counts.unsent += connection->unsent();
+    for (const auto& [key, connection] : connections_) counts.unsent += connection->unsent() > 0;
     return counts;
   }
 
@@ -216,8 +216,22 @@ class HttpServer::Impl {
       for (const auto& [key, connection] : connections_) all.push_back(connection);
       for (const auto& connection : all)
         if (!connection->check_time(now)) connection->drop();
+      shed(std::move(all));
       sweep();
     });
+  }
+
+  // Replies that nobody takes must not fill the memory: the largest go first.
+  void shed(std::vector<std::shared_ptr<SocketConnection>> all) {
+    size_t total = 0;
+    for (const auto& connection : all) total += connection->unsent();
+    while (total > shared_.options.max_unsent_bytes_in_memory) {
+      const auto largest =
+          std::max_element(all.begin(), all.end(),
+                           [](const auto& a, const auto& b) { return a->unsent() < b->unsent(); });
+      total -= (*largest)->unsent();
+      (*largest)->drop();
+    }
   }
 
   void wait_signal(std::function<void(int)> on_signal) {

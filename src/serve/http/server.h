@@ -18,9 +18,10 @@ struct HttpOptions {
 
   HttpParseLimits parse;
   size_t max_connections = 1024;
-  size_t max_body_bytes_in_memory = 256 * 1024 * 1024;  // of all requests being read
-  size_t max_unsent_bytes = 1024 * 1024;                // of one reply in pieces
-  std::chrono::milliseconds header_timeout{10'000};     // from the first byte to the last
+  size_t max_body_bytes_in_memory = 256 * 1024 * 1024;    // of all requests, until they are read
+  size_t max_unsent_bytes = 1024 * 1024;                  // of one reply in pieces
+  size_t max_unsent_bytes_in_memory = 256 * 1024 * 1024;  // of all connections, about
+  std::chrono::milliseconds header_timeout{10'000};       // from the first byte to the last
   std::chrono::milliseconds body_timeout{30'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between two requests
   std::chrono::milliseconds write_timeout{30'000};  // without the client taking a byte

@@ -27,7 +27,7 @@ class SocketConnection {
   virtual void start() = 0;
   virtual void drop() = 0;  // closes the socket; the connection ends soon after
   virtual bool check_time(ConnectionCore::Time now) = 0;
-  virtual bool unsent() const = 0;
+  virtual size_t unsent() const = 0;  // bytes
 };
 
 // A ConnectionCore on a socket, plain or TLS. It lives as long as one of its reads or writes is in
@@ -61,7 +61,7 @@ class Connection final : public SocketConnection,
     end();
   }
   bool check_time(Time now) override { return ConnectionCore::check_time(now); }
-  bool unsent() const override { return ConnectionCore::unsent(); }
+  size_t unsent() const override { return ConnectionCore::unsent(); }
 
  private:
   void abort() override { drop(); }

@@ -64,7 +64,8 @@ class ChatReply final : public ReplyBuilder {
         logprobs_(request.params.logprobs.has_value()),
         prompt_logprobs_(request.params.prompt_logprobs.has_value()),
         token_ids_(request.return_token_ids),
-        one_call_(request.one_call) {}
+        one_call_(request.one_call),
+        stop_token_ids_(request.params.stop_token_ids) {}
 
   void add(size_t index, StreamChunk&& chunk, const PromptFacts& facts,
            std::string& events) override {
@@ -75,7 +76,7 @@ class ChatReply final : public ReplyBuilder {
     if (last) {
       const bool calls = *chunk.finish_reason == "stop" && choice.splitter->has_calls();
       choice.finish_reason = calls ? "tool_calls" : *chunk.finish_reason;
-      if (chunk.stop_reason) choice.stop_reason = *chunk.stop_reason;
+      choice.stop_reason = stop_reason_json(chunk, stop_token_ids_);
     }
     if (stream_)
       write(index, chunk, delta, events);
@@ -222,6 +223,7 @@ class ChatReply final : public ReplyBuilder {
   ReasoningFormat reasoning_;
   ToolCallFormat tools_;
   bool splits_, stream_, logprobs_, prompt_logprobs_, token_ids_, one_call_;
+  std::vector<int32_t> stop_token_ids_;
 };
 
 }  // namespace

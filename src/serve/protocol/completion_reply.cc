@@ -28,7 +28,8 @@ class CompletionReply final : public ReplyBuilder {
         logprobs_(request.params.logprobs.has_value()),
         prompt_logprobs_(request.params.prompt_logprobs.has_value() && !request.echo),
         token_ids_(request.return_token_ids),
-        skip_special_(request.params.skip_special_tokens) {}
+        skip_special_(request.params.skip_special_tokens),
+        stop_token_ids_(request.params.stop_token_ids) {}
 
   void add(size_t index, StreamChunk&& chunk, const PromptFacts& facts,
            std::string& events) override {
@@ -37,6 +38,7 @@ class CompletionReply final : public ReplyBuilder {
     piece.text_offset = choice.text_offset;
     if (!std::exchange(choice.begun, true)) begin(piece, facts);
     piece.text += chunk.text;
+    piece.stop_reason = stop_reason_json(chunk, stop_token_ids_);
     piece.token_ids = std::move(chunk.token_ids);
     if (logprobs_) {
       for (LogprobEntry& entry : chunk.logprobs) {
@@ -45,7 +47,6 @@ class CompletionReply final : public ReplyBuilder {
       }
     }
     if (chunk.finish_reason) piece.finish_reason = *chunk.finish_reason;
-    if (chunk.stop_reason) piece.stop_reason = *chunk.stop_reason;
     if (stream_)
       write(index, piece, events);
     else
@@ -134,6 +135,7 @@ class CompletionReply final : public ReplyBuilder {
   std::vector<Choice> choices_;
   std::string scratch_;
   bool stream_, echo_, logprobs_, prompt_logprobs_, token_ids_, skip_special_;
+  std::vector<int32_t> stop_token_ids_;
 };
 
 }  // namespace
