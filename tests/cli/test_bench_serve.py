@@ -150,7 +150,6 @@ def test_the_page_compares_two_runs(cli, server, tmp_path):
 
 @pytest.mark.parametrize("arguments, reason", [
     (["--base-url", "ftp://x"], "base-url: must begin with http"),
-    (["--insecure", "--port", "1"], "requires"),
     (["--base-url", "http://x", "--port", "1"], "--base-url"),
     (["--request-rate", "0"], "positive"),
     (["--request-rate", "nan"], "positive"),
