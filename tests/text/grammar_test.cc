@@ -166,6 +166,10 @@ TEST(Grammar, WhatIsMalformedOrMatchesNothingIsRefused) {
   expect_refused(GrammarKind::kLark, "start: start");
   expect_refused(GrammarKind::kLark, "start: \"a\"\nstart: \"b\"");
   expect_refused(GrammarKind::kLark, "start: <foo>");
+  std::string chain = "start: T0\n";  // 20,000 ran through the whole stack
+  for (int i = 0; i < 20'000; ++i)
+    chain += "T" + std::to_string(i) + ": (T" + std::to_string(i + 1) + ")\n";
+  expect_refused(GrammarKind::kLark, chain + "T20000: \"b\"");
 }
 
 std::string repeated(const std::string& text, int count) {
@@ -177,8 +181,10 @@ std::string repeated(const std::string& text, int count) {
 // Compiled or refused, and walked or ended with an error: in bounded time.
 TEST(Grammar, HostileTextsCostLittle) {
   std::string rules = "start: r0\n", alternatives = "x", products = R"({"allOf":[{}])";
+  std::string chain = "start: T0\n";
   for (int i = 0; i < 10000; ++i) {
     const std::string n = std::to_string(i), next = std::to_string((i + 1) % 10000);
+    if (i < 3900) chain += "T" + n + ": (\"a\" (T" + std::to_string(i + 1) + ")?)\n";
     rules += "r" + n + ": \"a\" r" + next + " | \"b\"\n";
     alternatives += "|w" + std::to_string(i * 7919) + "q";
     if (i < 25)
@@ -206,6 +212,7 @@ TEST(Grammar, HostileTextsCostLittle) {
       {GrammarKind::kLark, "start: x{1000}\nx: y{1000}\ny: z{1000}\nz: \"a\"{1000}"},
       {GrammarKind::kLark, "start: " + repeated("(", 50000) + "\"a\"" + repeated(")", 50000)},
       {GrammarKind::kLark, rules},
+      {GrammarKind::kLark, chain + "T3900: \"b\""},
       {GrammarKind::kLark, std::string(600 << 10, ' ')},
   };
   std::mt19937 random(1);

@@ -11,7 +11,7 @@ use serde_json::{json, Value};
 use super::gbnf;
 use super::limits::{
     COMPILE_STACK_BYTES, COMPILE_TIME, LEAST_NUMBER, MAX_ABANDONED, MAX_COMPILED_BYTES,
-    MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_TEXT_BYTES,
+    MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_RULES, MAX_TEXT_BYTES,
 };
 use super::matcher::{refused, too_complex};
 use super::{Matcher, Vocabulary};
@@ -88,6 +88,9 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> 
     if !matches!(kind, Kind::Regex) {
         check_numbers(text)?;
     }
+    if matches!(kind, Kind::Lark) {
+        check_rules(text)?;
+    }
     let grammar = match kind {
         Kind::JsonSchema => TopLevelGrammar::from_json_schema(schema(text)?),
         Kind::Regex => {
@@ -104,6 +107,18 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> 
     matcher.fill(&mut [])?;
     matcher.check_size(MAX_COMPILED_BYTES)?;
     Ok(matcher)
+}
+
+/// Both notations define a rule a line: a name, then a colon.
+fn check_rules(text: &str) -> Outcome<()> {
+    let defines = |line: &&str| {
+        let first = line.trim_start().chars().next();
+        first.is_some_and(|c| c.is_alphanumeric() || "_-?!%".contains(c)) && line.contains(':')
+    };
+    match text.lines().filter(defines).count() > MAX_RULES {
+        true => Err(Failure::invalid(format!("has more than {MAX_RULES} rules"))),
+        false => Ok(()),
+    }
 }
 
 /// Numbers that must be a multiple of n are matched by n states, those of two such constraints by

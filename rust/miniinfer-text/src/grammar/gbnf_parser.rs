@@ -1,5 +1,6 @@
 //! GBNF as a tree. Line ends have no meaning: a rule ends where the next one begins.
 
+use super::limits::MAX_RULES;
 use crate::failure::{Failure, Outcome};
 
 /// Parentheses within each other; written by hand there are less than ten.
@@ -52,6 +53,9 @@ pub fn parse(text: &str) -> Outcome<Vec<Rule>> {
             return Err(parser.wrong("::= is needed after a rule's name"));
         }
         rules.push(Rule { name, body: parser.either()? });
+        if rules.len() > MAX_RULES {
+            return Err(parser.wrong(&format!("there are more than {MAX_RULES} rules")));
+        }
     }
     Ok(rules)
 }

@@ -15,8 +15,12 @@ pub const COMPILE_TIME: Duration = Duration::from_secs(5);
 /// Given-up compilations that may still be running; beyond, nothing is compiled until one ends.
 pub const MAX_ABANDONED: usize = 2;
 
-/// Schemas nest by recursion in the library: 64 levels of `allOf` took less than 1 MB.
-pub const COMPILE_STACK_BYTES: usize = 64 << 20;
+/// The library follows references by recursion, 4 to 10 kB of stack each; what is not used costs
+/// nothing. A schema within the limit of its text has 10,000 at most.
+pub const COMPILE_STACK_BYTES: usize = 256 << 20;
+
+/// Of a grammar, each of which may name the next: 20,000 took more than 64 MB of stack.
+pub const MAX_RULES: usize = 4000;
 
 /// Of a compiled grammar, which every text copies: 3 ms and 16 MB at worst. A schema of 100 kB has
 /// some 2 MB.
