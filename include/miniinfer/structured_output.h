@@ -13,8 +13,7 @@ struct StructuredOutput {
     kJsonSchema,  // text: a JSON Schema (the parts that llguidance supports; others are refused)
     kRegex,       // text: a regular expression in Rust's syntax, matched as a whole; \d is 0-9
     kChoice,      // text: a JSON array of at least one string
-    kGrammar,  // text: a grammar in Lark's syntax (llguidance's variant), with a rule `start`, or
-               // in llama.cpp's (GBNF, called EBNF elsewhere), with a rule `root`
+    kGrammar,  // text: Lark (llguidance's variant) with a rule `start`, or GBNF with a rule `root`
   };
   Kind kind = Kind::kJsonObject;
   std::string text;
