@@ -1,6 +1,9 @@
 #include "flags.h"
 
 #include <charconv>
+#include <cmath>
+#include <optional>
+#include <string_view>
 
 namespace miniinfer {
 namespace {
@@ -22,7 +25,44 @@ std::pair<int32_t, double> parse_bias(const std::string& text) {
               "logit_bias");
 }
 
+// "4096", "25.6k" (thousands), "10G" or "10GiB" (of 2^30); nothing unless it is a whole number.
+std::optional<int64_t> parse_count(std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  constexpr double kLargest = 1e18, kRounding = 1e-3;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  if (text.size() > 1 && text[0] == '0' && text[1] != '.') return std::nullopt;  // no octal
+  const auto [at, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  if (error != std::errc()) return std::nullopt;
+  std::string_view unit(at, end);
+  if (unit.size() == 3 && unit.ends_with("iB") && unit[0] < 'a') unit.remove_suffix(2);
+  if (unit.size() > 1) return std::nullopt;
+  if (!unit.empty()) {
+    const bool binary = unit[0] < 'a';
+    const size_t power = kUnits.find(binary ? unit[0] : static_cast<char>(unit[0] - 'a' + 'A'));
+    if (power == std::string_view::npos) return std::nullopt;
+    number *= std::pow(binary ? 1024 : 1000, static_cast<int>(power) + 1);
+  }
+  const double whole = std::round(number);
+  if (!(whole >= 0 && whole < kLargest && std::abs(number - whole) < kRounding))
+    return std::nullopt;
+  return static_cast<int64_t>(whole);
+}
+
 }  // namespace
+
+CLI::Validator count_with_unit() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        const std::optional<int64_t> count = parse_count(text);
+        if (!count)
+          return "\"" + text +
+                 "\" is not a number, such as 4096, 25.6k (thousands) or 10G (of 2^30)";
+        text = std::to_string(*count);
+        return {};
+      },
+      "COUNT");
+}
 
 CLI::Validator unsigned_number() {
   return CLI::Validator(
@@ -48,11 +88,14 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
   app.add_option("--threads", options.threads, "CPU threads; default: every CPU")
       ->check(CLI::Range(1, 1024))
       ->group(group);
-  app.add_option("--max-model-len", options.max_model_len, "Longest prompt plus output, in tokens")
+  app.add_option("--max-model-len", options.max_model_len,
+                 "Longest prompt plus output, in tokens, such as 4096 or 32K")
+      ->transform(count_with_unit())
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->group(group);
   app.add_option("--kv-cache-memory-bytes", options.kv_cache_memory_bytes,
-                 "Memory for the KV cache")
+                 "Memory for the KV cache, such as 500M or 10G")
+      ->transform(count_with_unit())
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 50))
       ->group(group);
   app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
@@ -72,6 +115,7 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
       ->group(group);
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens,
                  "Token budget of one step")
+      ->transform(count_with_unit())
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->group(group);
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", options.enable_prefix_caching,

@@ -18,6 +18,10 @@ void add_engine_flags(CLI::App& app, LLMOptions& options);
 // is larger.
 CLI::Validator unsigned_number();
 
+// Replaces a number with a unit by the number: 25.6k is 25,600, 32K 32,768, 10G and 10GiB 10 *
+// 2^30.
+CLI::Validator count_with_unit();
+
 // The sampling flags. Those given replace a value of the model's own defaults.
 class SamplingFlags {
  public:

@@ -33,6 +33,11 @@ BAD_COMMAND_LINES = [
     ["run", "hi", "--max-tokens", "010"],
     ["run", "hi", "--temperature", "0x1p-1"],
     ["run", "hi", "--stop-token-ids", "5,0x6"],
+    *(["run", "hi", "--kv-cache-memory-bytes", value]
+      for value in ["", "0", "-1", "ten", "10X", "10GB", "10 G", "G", "0.3", "1.0001k", "010", "0x10", "1e9", "inf", "nan", "2000T", "+5"]),
+    *(["run", "hi", "--max-model-len", value] for value in ["0", "0k", "2.5", "1kk", "-4K"]),
+    ["run", "hi", "--gpu-memory-utilization", "0"],
+    ["run", "hi", "--gpu-memory-utilization", "1.1"],
     ["bench", "ops", "--filter", "linear("],
     ["bench", "ops", "--filter", "(" * 2000],
     ["bench", "ops", "--filter", "no such operator"],

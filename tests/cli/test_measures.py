@@ -102,6 +102,19 @@ def test_less_than_four_percent_of_the_cache_is_wasted(cli):
     assert 0 < figures["kv_cache_waste_percent"] < 4
 
 
+@pytest.mark.parametrize("text, value", [("50000000", 50_000_000), ("50000k", 50_000_000), ("0.05g", 50_000_000), ("50m", 50_000_000),
+                                         ("48828K", 48828 << 10), ("50M", 50 << 20), ("50MiB", 50 << 20), ("0.5G", 1 << 29)])
+def test_memory_is_given_with_a_unit(cli, text, value):
+    plan = json.loads(cli("inspect", "tiny-assistant", "--device", "cpu", "--kv-cache-memory-bytes", text, "--json").out)["memory_plan"]
+    assert plan["num_kv_blocks"] == value // plan["kv_bytes_per_block"]
+
+
+def test_lengths_are_given_with_a_unit(cli):
+    plan = json.loads(cli("inspect", "tiny-assistant", "--device", "cpu", "--max-model-len", "1.5k", "--max-num-batched-tokens", "2K",
+                          "--json").out)["memory_plan"]
+    assert (plan["max_model_len"], plan["max_num_batched_tokens"]) == (1500, 2048)
+
+
 def test_the_memory_plan_holds_within_five_percent(cli, miniinfer):
     if "asan" in str(miniinfer):
         pytest.skip("a sanitizer keeps memory of its own")

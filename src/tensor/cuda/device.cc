@@ -3,6 +3,8 @@
 #include <array>
 #include <atomic>
 
+#include <dlfcn.h>
+
 #include "base/check.h"
 #include "tensor/cuda/async_copy.h"
 #include "tensor/cuda/check.h"
@@ -16,6 +18,19 @@ constexpr int kMaxDevices = 64;
 
 std::atomic<int64_t> allocations{0};
 std::atomic<int64_t> failing_allocation{0};
+
+// Of a driver that is too old the runtime may say nothing, not even its version.
+int driver_version() {
+  int version = 0;
+  (void)cudaDriverGetVersion(&version);
+  if (version > 0) return version;
+  if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL)) {
+    const auto ask = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDriverGetVersion"));
+    if (ask == nullptr || ask(&version) != 0) version = 0;
+    dlclose(driver);
+  }
+  return version;
+}
 
 DeviceInfo describe(int index) {
   cudaDeviceProp properties{};
@@ -90,7 +105,7 @@ int64_t fail_allocation(int64_t number) {
 DeviceReport find_devices() {
   DeviceReport report{.built = true};
   int count = 0;
-  (void)cudaDriverGetVersion(&report.driver_version);
+  report.driver_version = driver_version();
   (void)cudaRuntimeGetVersion(&report.runtime_version);
   const cudaError_t error = cudaGetDeviceCount(&count);
   report.reason = no_device_reason(error, count, report.driver_version, report.runtime_version,
