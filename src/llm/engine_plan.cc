@@ -7,6 +7,7 @@
 #include "engine/scheduler.h"
 #include "llm/reject.h"
 #include "miniinfer/ops/attention.h"
+#include "ops/cuda/kernels.h"
 #include "tensor/cuda/device.h"
 
 namespace miniinfer {
@@ -84,14 +85,27 @@ size_t available_bytes(const ExecContext* device, double utilization) {
   return share > taken + kCudaOverhead ? share - taken - kCudaOverhead : 0;
 }
 
+// Why no device is usable; empty when one is. Without the matrix library steps of up to 16 rows
+// would run and the first larger one would fail.
+std::string unusable(const cuda::DeviceReport& found) {
+  if (!found.reason.empty()) return found.reason;
+  try {
+    (void)cuda::matrix_library();
+    return {};
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<ExecContext> choose_device(const std::string& name) {
   if (name == "cpu") return nullptr;
   const cuda::DeviceReport found = cuda::find_devices();
-  if (!found.reason.empty()) {
+  const std::string reason = unusable(found);
+  if (!reason.empty()) {
     if (name == "auto") return nullptr;
-    throw Error(ErrorCode::kUnsupported, "device: " + found.reason, "device");
+    throw Error(ErrorCode::kUnsupported, "device: " + reason, "device");
   }
   const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
   return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));
