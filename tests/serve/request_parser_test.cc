@@ -42,9 +42,10 @@ TEST(RequestParser, RequestsDoNotDependOnHowTheyWereCut) {
       "POST /d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
       "POST /e HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0a\r\n"
       "0123456789\r\n0\r\nTrailer: t\r\n\r\n"
+      "POST /g HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
       "GET /f HTTP/1.0\r\n\r\n";
   const std::vector<std::string> expected = {"GET /a?b=c ", "POST /d hello",
-                                             "POST /e abc0123456789", "GET /f "};
+                                             "POST /e abc0123456789", "POST /g ", "GET /f "};
   for (size_t cut = 1; cut <= bytes.size(); ++cut) EXPECT_EQ(read_all(bytes, cut), expected) << cut;
 }
 

@@ -14,6 +14,10 @@ namespace {
 
 namespace http = boost::beast::http;
 
+// "0\r\n\r\n" ends a chunked body. The parser asserts that it is not asked again about a last chunk
+// with fewer bytes than these.
+constexpr size_t kShortestChunkedEnd = 5;
+
 std::string_view view(boost::beast::string_view text) {
   return {text.data(), text.size()};
 }
@@ -125,6 +129,9 @@ RequestParser::Step RequestParser::feed(std::string_view input, size_t& used) {
   }
   if (!impl_->line_done && !check_early(input)) return Step::kError;
   while (used < input.size()) {
+    if (impl_->head_done && parser.chunked() && input[used] == '0' &&
+        input.size() - used < kShortestChunkedEnd)
+      break;
     boost::system::error_code error;
     const size_t taken =
         parser.put(boost::asio::buffer(input.data() + used, input.size() - used), error);
