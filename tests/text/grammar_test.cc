@@ -168,7 +168,8 @@ TEST(Grammar, WhatIsMalformedOrMatchesNothingIsRefused) {
   expect_refused(GrammarKind::kLark, "start: <foo>");
   std::string chain = "start: T0\n";  // 20,000 ran through the whole stack
   for (int i = 0; i < 20'000; ++i)
-    chain += "T" + std::to_string(i) + ": (T" + std::to_string(i + 1) + ")\n";
+    chain.append("T").append(std::to_string(i)).append(": (T").append(std::to_string(i + 1)) +=
+        ")\n";
   expect_refused(GrammarKind::kLark, chain + "T20000: \"b\"");
 }
 
