@@ -42,10 +42,11 @@ class FaultOnGpu : public Gpu, public testing::WithParamInterface<DType> {
   // Sixteen requests, of which number 5 has the poison at `poisoned_at` of its prompt; -1: none
   // has. The pool is small: blocks of one that has ended are the next ones' at once.
   std::vector<Collected> run(const std::shared_ptr<const Model>& model, uint32_t seed,
-                             int poisoned_at, bool prompt_logprobs) {
+                             int poisoned_at, bool prompt_logprobs, bool overlap) {
     EngineConfig config = gpu_config();
     config.num_blocks = 40;
     config.enable_prefix_caching = false;
+    config.async_scheduling = overlap;
     config.batch_invariant = true;  // a request that ends early changes the steps of the others
     Engine engine(model, config, ExecContext::cuda());
     std::mt19937 random(seed);
@@ -77,11 +78,11 @@ TEST_P(FaultOnGpu, ANanRowEndsItsRequestAndLeavesItsNeighboursBitIdentical) {
       GetParam(), gpu().device());
   const auto seed = static_cast<uint32_t>(fresh_seed());
   SCOPED_TRACE(testing::Message() << "seed " << seed);
-  const auto clean = run(model, seed, -1, false);
+  const auto clean = run(model, seed, -1, false, false);
   EXPECT_EQ(clean[5].tokens.size(), 20U);
   for (const int poisoned_at : {0, 7, 19}) {
-    for (const bool prompt_logprobs : {false, true}) {
-      const auto got = run(model, seed, poisoned_at, prompt_logprobs);
+    for (const int way : {0, 1, 2, 3}) {
+      const auto got = run(model, seed, poisoned_at, way % 2 == 1, way >= 2);
       EXPECT_EQ(got[5].finish, FinishReason::kError);
       EXPECT_TRUE(got[5].tokens.empty());
       ASSERT_TRUE(got[5].error);

@@ -173,6 +173,7 @@ TEST_F(BatchInvariance, AThousandRunsInBatchesOfEverySizeGiveOneAnswer) {
     config.max_num_seqs = 1 + static_cast<int>(random() % 256);
     if (random() % 2 == 0) config.num_blocks = 64 + static_cast<int>(random() % 100);
     config.enforce_eager = random() % 4 == 0;
+    config.async_scheduling = random() % 2 == 0;
     config.enable_prefix_caching = random() % 4 != 0;
     Engine engine(model, config, ExecContext::cuda());
     for (int round = 0; round < 6 && runs < 1000; ++round) {
