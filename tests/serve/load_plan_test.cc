@@ -100,9 +100,11 @@ TEST(LoadTarget, ReadsAddresses) {
   EXPECT_EQ(LoadTarget::parse("http://a:1/v1").url(), "http://a:1");
   EXPECT_EQ(LoadTarget::parse("http://a:1/x/v1/").url(), "http://a:1/x");
   EXPECT_EQ(LoadTarget::parse("http://a").port, "80");
+  EXPECT_EQ(LoadTarget::parse("https://a").port, "443");
+  EXPECT_EQ(LoadTarget::parse("https://a:8443/v1").url(), "https://a:8443");
   EXPECT_EQ(LoadTarget::parse("http://[::1]:8000").host, "::1");
   EXPECT_EQ(LoadTarget::parse("http://[::1]:8000").url(), "http://[::1]:8000");
-  for (const char* url : {"", "a:1", "https://a", "http://", "http://:1", "http://a:1/\r\nX: y",
+  for (const char* url : {"", "a:1", "ftp://a", "http://", "http://:1", "http://a:1/\r\nX: y",
                           "http://user@a", "http://a?b"})
     EXPECT_THROW(LoadTarget::parse(url), Error) << url;
 }
