@@ -192,10 +192,9 @@ void run(const char* op, ExecContext& context, const Args& args, const ConstTens
   const bool alike = aligned && args.out.dtype() != DType::kFloat32 && like_out(args.weight) &&
                      like_out(bias) &&
                      (args.x.dtype() == DType::kFloat32 || args.x.dtype() == args.out.dtype());
-  // Many 16-bit rows with two sums each, or of types known at run time, have more in flight over
-  // fewer threads (layer_norm 34.0 us for 36.5); with one sum over more (rms_norm 33.7 for 34.2).
+  // Many 16-bit rows have more in flight over fewer threads.
   const bool spread = params.rows <= 1024 || args.x.dtype() == DType::kFloat32 ||
-                      (alike && !kCentre) || context.cuda_state().batch_invariant;
+                      context.cuda_state().batch_invariant;
   dispatch_row_kernel(args.x.dtype(), aligned, params.width, spread, [&]<typename Traits>(Traits) {
     const LaunchConfig config = row_launch<Traits>(params.rows);
     using X = typename Traits::X;
