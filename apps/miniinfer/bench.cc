@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "command.h"
+#include "engine/device_plan.h"
 #include "figures.h"
 #include "flags.h"
 #include "llm/bench_latency.h"
@@ -11,6 +12,7 @@
 #include "llm/process_memory.h"
 #include "ops/bench/op_bench.h"
 #include "profile.h"
+#include "tensor/cuda/device.h"
 #include "terminal.h"
 
 namespace miniinfer {
@@ -64,6 +66,22 @@ struct ModelFlags {
   }
 };
 
+size_t gpu_used_bytes(const LlmCore& core) {
+  const cuda::MemoryInfo memory =
+      cuda::memory_info(core.engine().model().kv_cache_spec().device.index);
+  return memory.total - memory.free;
+}
+
+// Of the GPU, all of whose programs are counted.
+Json gpu_json(const LlmCore& core) {
+  const EngineStats stats = core.engine().stats();
+  return {{"used_bytes", gpu_used_bytes(core)},
+          {"graphs", stats.graphs},
+          {"max_graphs", max_captured_graphs(core.plan().engine)},
+          {"graph_failures", stats.graph_failures},
+          {"plan", plan_to_json(core.plan())}};
+}
+
 // What loading took and what the process holds, beside the plan.
 Json machine_json(const LlmCore& core) {
   constexpr double kMs = 1e3;
@@ -74,6 +92,7 @@ Json machine_json(const LlmCore& core) {
   json["load_ms"] = kMs * core.load_seconds();
   json["peak_rss_bytes"] = memory.peak_resident_bytes;
   json["planned_bytes"] = core.plan().memory.total_bytes();
+  if (core.plan().on_gpu) json["gpu"] = gpu_json(core);
   return json;
 }
 
@@ -94,6 +113,9 @@ void print_machine(const LlmCore& core) {
   row("load", fmt::format("{:.1f} ms", 1e3 * core.load_seconds()));
   row("peak RSS",
       fmt::format("{:.1f} MiB", static_cast<double>(memory.peak_resident_bytes) / kMiB));
+  if (core.plan().on_gpu)
+    row("GPU memory in use",
+        fmt::format("{:.1f} MiB", static_cast<double>(gpu_used_bytes(core)) / kMiB));
   row("planned at most",
       fmt::format("{:.1f} MiB", static_cast<double>(core.plan().memory.total_bytes()) / kMiB));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "tensor/cuda/allocation.h"
 #include "tensor/profiler.h"
 
 namespace miniinfer {
@@ -32,6 +33,11 @@ DeviceSampler::DeviceSampler(ExecContext& context, int64_t max_rows)
       specs_(context, lane_bytes(max_rows)),
       drawn_(context, max_rows * static_cast<int64_t>(sizeof(int32_t))) {
   for (Tensor& tokens : token_ids_) tokens = Tensor({max_rows}, DType::kInt32, context.device());
+}
+
+size_t DeviceSampler::device_bytes(int64_t max_rows) {
+  return UploadLane::device_bytes(lane_bytes(max_rows)) +
+         2 * cuda::allocation_bytes(static_cast<size_t>(max_rows) * sizeof(int32_t));
 }
 
 bool DeviceSampler::takes(std::span<const SamplingRow> rows, int64_t vocab) const {

@@ -23,6 +23,9 @@ class DeviceSampler {
   // Throws Error resource_exhausted.
   DeviceSampler(ExecContext& context, int64_t max_rows);
 
+  // What the constructor takes on the device.
+  static size_t device_bytes(int64_t max_rows);
+
   // Whether the rows' lists fit what was reserved for them, and the vocabulary the kernels.
   bool takes(std::span<const SamplingRow> rows, int64_t vocab) const;
   // Queues the draws of `rows`, as sample_tokens() makes them with `keys` instead of draws. A row

@@ -1,11 +1,11 @@
 #include "engine/device_steps.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "base/check.h"
 #include "miniinfer/ops/attention.h"
+#include "ops/cuda/gemm_search.h"
 #include "ops/stage_step.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/profiler.h"
@@ -13,37 +13,11 @@
 namespace miniinfer {
 namespace {
 
-constexpr int64_t kAlign = 64;  // numbers, so that every array begins at a 256-byte border
-
 int64_t align_up(int64_t count) {
-  return (count + kAlign - 1) / kAlign * kAlign;
-}
-
-int64_t max_blocks(const EngineConfig& config) {
-  return std::min((config.max_model_len + config.block_size - 1) / config.block_size,
-                  config.num_blocks);
-}
-
-int64_t max_rows(int64_t max_logit_rows, int64_t max_num_seqs) {
-  return std::max(max_logit_rows, decode_bucket(max_num_seqs));
+  return (count + kStepArrayAlign - 1) / kStepArrayAlign * kStepArrayAlign;
 }
 
 }  // namespace
-
-int64_t decode_bucket(int64_t tokens) {
-  if (tokens <= 2) return tokens;
-  if (tokens <= 4) return 4;
-  if (tokens <= 256) return (tokens + 7) / 8 * 8;
-  return (tokens + 31) / 32 * 32;
-}
-
-int64_t DeviceSteps::table_stride(int64_t blocks) {
-  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(blocks, 16))));
-}
-
-size_t DeviceSteps::logits_bytes(int64_t max_logit_rows, int64_t max_num_seqs, int64_t vocab) {
-  return static_cast<size_t>(max_rows(max_logit_rows, max_num_seqs) * vocab) * sizeof(float);
-}
 
 // Lays arrays out one after the other, in the staging memory and on the device alike.
 struct DeviceSteps::Packer {
@@ -68,27 +42,17 @@ struct DeviceSteps::Packer {
 
 DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
                          ExecContext& context)
-    : model_(model), context_(context), graphs_(!config.enforce_eager) {
+    : model_(model), context_(context), max_graphs_(max_captured_graphs(config)) {
   context.cuda_state().batch_invariant = config.batch_invariant;
-  const ModelConfig& shape = model.config();
-  const int64_t tokens = config.max_num_batched_tokens;
-  const int64_t sequences = decode_bucket(config.max_num_seqs);
-  const KvCacheSpec spec = model.kv_cache_spec();
-  const DeviceAttentionSizes sizes = device_attention_sizes(
-      context, tokens, sequences, shape.num_heads, shape.num_kv_heads, spec.head_dim, spec.dtype);
-  work_size_ = sizes.device_work;
-  context.workspace().reserve(model.workspace_bytes(tokens, sequences, 1) + sizes.workspace_bytes);
-  logits_ = Tensor({max_rows(max_logit_rows, config.max_num_seqs), shape.vocab_size},
-                   DType::kFloat32, context.device());
-  std::vector<int> windows = shape.sliding_windows;
-  std::ranges::sort(windows);
-  const auto plans = std::ranges::unique(windows).begin() - windows.begin();
-  const int64_t numbers = 3 * align_up(std::max(tokens, sequences)) + align_up(max_logit_rows) +
-                          align_up(sequences * table_stride(max_blocks(config))) +
-                          2 * align_up(std::max(tokens, sequences) * model.rotary_table_width()) +
-                          plans * align_up(work_size_);
-  numbers_ = Tensor({numbers}, DType::kInt32, context.device());
-  staged_.emplace(context, numbers * static_cast<int64_t>(sizeof(int32_t)));
+  const DeviceStepSizes sizes =
+      device_step_sizes(model, config, max_logit_rows, context.cuda_state().info());
+  work_size_ = sizes.attention_work;
+  cuda::prepare_linear(context);
+  context.workspace().reserve(sizes.workspace_bytes);
+  logits_ =
+      Tensor({sizes.logit_rows, model.config().vocab_size}, DType::kFloat32, context.device());
+  numbers_ = Tensor({sizes.numbers}, DType::kInt32, context.device());
+  staged_.emplace(context, sizes.numbers * static_cast<int64_t>(sizeof(int32_t)));
 }
 
 DeviceStep DeviceSteps::pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache,
@@ -143,7 +107,7 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache, int slot,
                             const ConstTensorView& drawn) {
   const int64_t tokens = batch.num_tokens();
   const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
-  const bool decodes = graphs_ && tokens == batch.num_sequences() && tokens == wanted;
+  const bool decodes = max_graphs_ > 0 && tokens == batch.num_sequences() && tokens == wanted;
   const int64_t rows = decodes ? decode_bucket(tokens) : tokens;
   if (decodes) batch.max_sequences = static_cast<int>(rows);
   Profiler* const profiler = context_.profiler();
@@ -155,21 +119,50 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache, int slot,
   const TensorView logits = logits_.view().rows(0, decodes ? rows : wanted);
   const auto forward = [&] { model_.forward(context_, batch, cache, logits); };
   const HostPhase phase(profiler, "launch");
-  if (!decodes || (profiler != nullptr && profiler->by_operator())) {
+  if (!decodes || (profiler != nullptr && profiler->by_operator()))
     forward();
-  } else {
-    const auto [entry, is_new] = captured_.try_emplace({rows, batch.block_table_stride});
-    const cuda::Stream& stream = context_.cuda_state().stream();
-    if (is_new) {
-      forward();
-    } else {
-      if (!entry->second) entry->second = std::make_unique<cuda::Graph>(stream, forward);
-      entry->second->launch(stream);
-      if (profiler != nullptr) profiler->note_graph();
-    }
-  }
+  else if (run_captured({rows, batch.block_table_stride}, forward) && profiler != nullptr)
+    profiler->note_graph();
   if (profiler != nullptr) profiler->step_queued();
   return logits.rows(0, wanted);
+}
+
+// The one that was used longest ago makes room.
+void DeviceSteps::limit_graphs() {
+  if (static_cast<int64_t>(captured_.size()) <= max_graphs_) return;
+  const auto oldest = std::ranges::min_element(
+      captured_, {}, [](const auto& item) { return item.second.last_step; });
+  graphs_ -= oldest->second.graph.defined();
+  captured_.erase(oldest);
+}
+
+// Whether a graph ran.
+bool DeviceSteps::run_captured(const GraphKey& key, const std::function<void()>& forward) {
+  const auto [entry, is_new] = captured_.try_emplace(key);
+  Captured& captured = entry->second;
+  captured.last_step = ++steps_;
+  if (is_new) limit_graphs();
+  if (is_new || captured.impossible) {
+    forward();
+    return false;
+  }
+  const cuda::Stream& stream = context_.cuda_state().stream();
+  try {
+    if (!captured.graph.defined()) {
+      captured.graph = cuda::Graph(stream, forward);
+      ++graphs_;
+    }
+    captured.graph.launch(stream);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResourceExhausted) throw;
+  }
+  graphs_ -= captured.graph.defined();
+  ++graph_failures_;
+  captured.graph = {};
+  captured.impossible = true;
+  forward();
+  return false;
 }
 
 }  // namespace miniinfer

@@ -1,14 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/device_plan.h"
 #include "engine/step_lanes.h"
 #include "miniinfer/context.h"
 #include "models/model.h"
@@ -16,10 +16,6 @@
 #include "tensor/cuda/device.h"
 
 namespace miniinfer {
-
-// The steps that a captured graph of `tokens` decoding sequences serves: 1, 2, 4, then multiples of
-// 8 up to 256, of 32 beyond.
-int64_t decode_bucket(int64_t tokens);
 
 // Runs steps of a model on a CUDA device: copies a step's numbers there in one piece, and launches
 // the forward pass, as a captured graph where every sequence decodes one token.
@@ -34,26 +30,35 @@ class DeviceSteps {
   // of one slot do not overlap.
   TensorView run(ForwardBatch batch, KvCache& cache, int slot, const ConstTensorView& drawn);
 
-  // Blocks a sequence in the block tables of a step that needs `blocks`.
-  static int64_t table_stride(int64_t blocks);
-
-  static size_t logits_bytes(int64_t max_logit_rows, int64_t max_num_seqs, int64_t vocab);
+  int64_t graphs() const { return graphs_; }  // captured, and kept
+  // Those that could not be made because memory was short; their steps run without.
+  int64_t graph_failures() const { return graph_failures_; }
 
  private:
   struct Packer;
+  using GraphKey = std::pair<int64_t, int64_t>;  // tokens, table stride
+  // What ran last stays when there are too many. The first step of a key runs without a graph,
+  // which the matrix library needs to choose its algorithms before a capture.
+  struct Captured {
+    cuda::Graph graph;
+    bool impossible = false;
+    int64_t last_step = 0;
+  };
   DeviceStep pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache, int slot,
                   const ConstTensorView& drawn);
+  void limit_graphs();
+  bool run_captured(const GraphKey& key, const std::function<void()>& forward);
 
   const Model& model_;
   ExecContext& context_;
-  const bool graphs_;
+  const int64_t max_graphs_;          // 0: none
   int64_t work_size_;                 // numbers of one attention plan, at most
   Tensor logits_;                     // [max rows, vocab]
   Tensor numbers_;                    // int32, all of a step's, where captured graphs read them
   std::optional<UploadLane> staged_;  // the same on their way
-  // By tokens and table stride. A null graph ran once without, which the matrix library needs to
-  // choose its algorithms before a capture.
-  std::map<std::pair<int64_t, int64_t>, std::unique_ptr<cuda::Graph>> captured_;
+  std::map<GraphKey, Captured> captured_;
+  int64_t steps_ = 0;
+  int64_t graphs_ = 0, graph_failures_ = 0;
 };
 
 }  // namespace miniinfer

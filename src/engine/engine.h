@@ -47,6 +47,9 @@ struct EngineStats {
   int64_t prompt_tokens = 0, generated_tokens = 0;
   int64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0;
   int64_t invariant_failures = 0;
+  // On a device: captured graphs that are kept, and those that memory did not suffice for, whose
+  // steps run without.
+  int64_t graphs = 0, graph_failures = 0;
   bool healthy = true, draining = false;
   Clock::time_point last_step;  // heartbeat of the step loop, also when idle
 };

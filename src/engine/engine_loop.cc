@@ -358,6 +358,7 @@ void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& erro
 void Engine::Impl::publish() {
   counters_.last_step = Clock::now();
   scheduler_.report(counters_);
+  runner_.report(counters_);
   counters_.healthy = healthy_;
   std::lock_guard lock(mutex_);
   waiting_ = scheduler_.num_waiting_requests();

@@ -16,11 +16,6 @@ KvCacheSpec cache_spec(const Model& model, const EngineConfig& config) {
   return spec;
 }
 
-int64_t max_blocks(const EngineConfig& config) {
-  const int64_t blocks = (config.max_model_len + config.block_size - 1) / config.block_size;
-  return std::min(blocks, config.num_blocks);
-}
-
 size_t workspace_bytes(const Model& model, const EngineConfig& config, int num_threads) {
   return std::max(
       model.workspace_bytes(config.max_num_batched_tokens, config.max_num_seqs, num_threads),
@@ -62,7 +57,7 @@ ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig&
     array->reserve(config.max_num_batched_tokens);
   query_starts_.reserve(config.max_num_seqs + 1);
   context_lens_.reserve(config.max_num_seqs);
-  block_tables_.resize(config.max_num_seqs * DeviceSteps::table_stride(max_blocks(config)));
+  block_tables_.resize(config.max_num_seqs * table_stride(longest_sequence_blocks(config)));
   logit_rows_.reserve(Scheduler::max_logit_rows(config));
 }
 
@@ -93,7 +88,7 @@ ForwardBatch ModelRunner::layout(const StepPlan& plan) {
   table_stride_ = 0;
   for (const StepPlan::Item& item : plan.items)
     table_stride_ = std::max(table_stride_, static_cast<int64_t>(item.sequence->blocks.size()));
-  if (device_) table_stride_ = DeviceSteps::table_stride(table_stride_);
+  if (device_) table_stride_ = table_stride(table_stride_);
   query_starts_.push_back(0);
   for (const StepPlan::Item& item : plan.items) add_item(item, plan.slot);
   return {.token_ids = token_ids_,
@@ -125,6 +120,12 @@ TensorView ModelRunner::run(const StepPlan& plan, const ConstTensorView& drawn) 
   model_->forward(context_, batch, cache_, logits);
   if (profiler != nullptr) profiler->step_queued();
   return logits;
+}
+
+void ModelRunner::report(EngineStats& stats) const {
+  if (!device_) return;
+  stats.graphs = device_->graphs();
+  stats.graph_failures = device_->graph_failures();
 }
 
 }  // namespace miniinfer

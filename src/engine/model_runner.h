@@ -27,6 +27,7 @@ class ModelRunner {
   // device they are queued there, and wait for no one. `drawn` lies there too and holds the tokens
   // of the step in flight, if there is one, in the order of its items.
   TensorView run(const StepPlan& plan, const ConstTensorView& drawn = {});
+  void report(EngineStats& stats) const;
 
  private:
   void add_item(const StepPlan::Item& item, int slot);

@@ -1,5 +1,6 @@
 #include "engine/step_lanes.h"
 
+#include "tensor/cuda/allocation.h"
 #include "tensor/cuda/async_copy.h"
 #include "tensor/cuda/device_state.h"
 
@@ -11,6 +12,10 @@ UploadLane::UploadLane(ExecContext& context, int64_t bytes) : context_(context) 
   cuda_.emplace();
   for (cuda::PinnedBuffer& pinned : cuda_->pinned)
     pinned = cuda::PinnedBuffer(static_cast<size_t>(bytes));
+}
+
+size_t UploadLane::device_bytes(int64_t bytes) {
+  return 2 * cuda::allocation_bytes(static_cast<size_t>(bytes));
 }
 
 uint8_t* UploadLane::host(int slot) {

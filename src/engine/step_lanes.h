@@ -17,6 +17,7 @@ namespace miniinfer {
 class UploadLane {
  public:
   UploadLane(ExecContext& context, int64_t bytes);  // of a slot; throws Error resource_exhausted
+  static size_t device_bytes(int64_t bytes);        // what both slots take there
 
   // The slot's memory to fill, once what was sent from there before has been read.
   uint8_t* host(int slot);

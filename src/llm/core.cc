@@ -49,6 +49,7 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options, Profiler*
       plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
   plan_.device.reset();
   context.set_profiler(profiler);
+  if (!plan_.warning.empty()) config_.warnings.push_back(plan_.warning);
   std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype, context.device());
   engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();

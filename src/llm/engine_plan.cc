@@ -4,22 +4,16 @@
 
 #include "base/check.h"
 #include "base/thread_pool.h"
-#include "engine/scheduler.h"
+#include "llm/cache_plan.h"
 #include "llm/reject.h"
-#include "miniinfer/ops/attention.h"
 #include "ops/cuda/kernels.h"
-#include "tensor/cuda/device.h"
+#include "tensor/cuda/device_state.h"
 
 namespace miniinfer {
 namespace {
 
 // On a GPU a step of 8192 tokens is where products reach their full speed.
 constexpr int64_t kCudaBatchedTokens = 8192;
-// Of a GPU's memory: its driver's context, loaded kernels and captured graphs.
-constexpr size_t kCudaOverhead = size_t{1} << 30;
-
-// A prompt of a few paragraphs and its answer.
-constexpr int64_t kUsualTokens = 512;
 // On a CPU a step of 512 tokens is large enough for the GEMMs to run at their peak and short enough
 // to stream through.
 constexpr int64_t kCpuBatchedTokens = 512;
@@ -51,42 +45,7 @@ void check_options(const LLMOptions& options) {
   if (options.kv_cache_memory_bytes < 0) reject("kv_cache_memory_bytes", "must not be negative");
 }
 
-int64_t blocks_for(int64_t tokens, int block_size) {
-  return (tokens + block_size - 1) / block_size;
-}
-
-int64_t cache_blocks(const LLMOptions& options, const MemoryPlan& memory,
-                     const EngineConfig& engine, int64_t longest, size_t available, bool on_gpu) {
-  const auto block_bytes = static_cast<int64_t>(memory.kv_bytes_per_block);
-  if (options.kv_cache_memory_bytes > 0) {
-    const int64_t blocks = options.kv_cache_memory_bytes / block_bytes;
-    if (blocks < 1)
-      reject("kv_cache_memory_bytes", fmt::format("a block of {} tokens alone takes {} bytes",
-                                                  engine.block_size, block_bytes));
-    return blocks;
-  }
-  const size_t fixed = memory.total_bytes() - memory.kv_cache_bytes();
-  require(available > fixed + memory.kv_bytes_per_block, ErrorCode::kResourceExhausted,
-          "memory: weights and activations take {} MiB, and {} MiB are available{}", fixed >> 20,
-          available >> 20, on_gpu ? " to --gpu-memory-utilization" : "");
-  const int64_t affordable = static_cast<int64_t>(available - fixed) / block_bytes;
-  const int64_t one = blocks_for(longest, engine.block_size);
-  if (on_gpu) return std::clamp<int64_t>(affordable, 1, options.max_num_seqs * one);
-  const int64_t many =
-      options.max_num_seqs * blocks_for(std::min(longest, kUsualTokens), engine.block_size);
-  return std::clamp<int64_t>(std::max(one, many), 1, std::max<int64_t>(affordable / 2, 1));
-}
-
-size_t available_bytes(const ExecContext* device, double utilization) {
-  if (device == nullptr) return available_memory_bytes();
-  const cuda::MemoryInfo memory = cuda::memory_info(device->device().index);
-  const auto share = static_cast<size_t>(static_cast<double>(memory.total) * utilization);
-  const size_t taken = memory.total - memory.free;
-  return share > taken + kCudaOverhead ? share - taken - kCudaOverhead : 0;
-}
-
-// Why no device is usable; empty when one is. Without the matrix library steps of up to 16 rows
-// would run and the first larger one would fail.
+// Why the device is not usable; empty when it is. Without the matrix library nothing runs there.
 std::string unusable(const cuda::DeviceReport& found) {
   if (!found.reason.empty()) return found.reason;
   try {
@@ -97,37 +56,16 @@ std::string unusable(const cuda::DeviceReport& found) {
   }
 }
 
-}  // namespace
-
-std::shared_ptr<ExecContext> choose_device(const std::string& name) {
-  if (name == "cpu") return nullptr;
-  const cuda::DeviceReport found = cuda::find_devices();
-  const std::string reason = unusable(found);
-  if (!reason.empty()) {
-    if (name == "auto") return nullptr;
-    throw Error(ErrorCode::kUnsupported, "device: " + reason, "device");
-  }
-  const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
-  return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));
-}
-
-EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
-                       const LLMOptions& options, const WeightStore* weights) {
-  check_options(options);
-  EnginePlan plan;
-  plan.dtype = parse_dtype(options.dtype, config.checkpoint_dtype);
-  plan.device = choose_device(options.device);
-  plan.on_gpu = plan.device != nullptr;
-  plan.num_threads = options.threads > 0 ? options.threads : available_cpus();
-  EngineConfig& engine = plan.engine;
+EngineConfig engine_config(const ModelConfig& config, const LLMOptions& options, bool on_gpu) {
+  EngineConfig engine;
   engine.max_num_seqs = options.max_num_seqs;
   engine.max_num_batched_tokens = options.max_num_batched_tokens > 0
                                       ? options.max_num_batched_tokens
-                                  : plan.device ? kCudaBatchedTokens
-                                                : kCpuBatchedTokens;
+                                  : on_gpu ? kCudaBatchedTokens
+                                           : kCpuBatchedTokens;
   engine.enforce_eager = options.enforce_eager;
   engine.batch_invariant = options.batch_invariant;
-  engine.async_scheduling = options.async_scheduling && plan.on_gpu;
+  engine.async_scheduling = options.async_scheduling && on_gpu;
   engine.max_queued_requests = options.max_num_queued_reqs;
   engine.policy = options.scheduling_policy == "priority" ? SchedulingPolicy::kPriority
                                                           : SchedulingPolicy::kFcfs;
@@ -135,42 +73,58 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
   // Under this RoPE type a token's rotation depends on the length of the prompt it came with.
   engine.enable_prefix_caching =
       options.enable_prefix_caching && config.rope.type != RopeType::kDynamic;
+  return engine;
+}
 
+}  // namespace
+
+std::shared_ptr<ExecContext> choose_device(const std::string& name, std::string* warning) {
+  if (name == "cpu") return nullptr;
+  const cuda::DeviceReport found = cuda::find_devices();
+  const std::string reason = unusable(found);
+  if (!reason.empty() && name != "auto")
+    throw Error(ErrorCode::kUnsupported, "device: " + reason, "device");
+  if (!reason.empty()) {
+    if (found.driver_version > 0 && warning != nullptr) *warning = "the GPU is not used: " + reason;
+    return nullptr;
+  }
+  const auto usable = std::ranges::find(found.devices, true, &cuda::DeviceInfo::usable);
+  return std::make_shared<ExecContext>(ExecContext::cuda(usable->index));
+}
+
+EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
+                       const LLMOptions& options, const WeightStore* weights,
+                       const Machine& machine) {
+  check_options(options);
+  EnginePlan plan;
+  plan.dtype = parse_dtype(options.dtype, config.checkpoint_dtype);
+  plan.on_gpu = machine.gpu.has_value();
+  plan.num_threads = options.threads > 0 ? options.threads : machine.cpus;
+  plan.engine = engine_config(config, options, plan.on_gpu);
   const int64_t context = std::max(context_length(config), source.min_context);
   if (options.max_model_len > context)
     reject("max_model_len",
            fmt::format("{} exceeds the model's {} positions", options.max_model_len, context));
   const int64_t longest = options.max_model_len > 0 ? options.max_model_len : context;
+  const Device device = machine.gpu ? Device{DeviceType::kCuda, machine.gpu->index} : Device{};
+  const ModelOutline outline = outline_model(config, plan.dtype, device, weights);
+  plan_cache(outline, options, longest, machine, plan);
+  return plan;
+}
 
-  MemoryLimits limits{.max_tokens = engine.max_num_batched_tokens,
-                      .max_sequences = engine.max_num_seqs,
-                      .max_logit_rows = Scheduler::max_logit_rows(engine),
-                      .max_model_len = 1,  // the cache is sized here
-                      .block_size = engine.block_size,
-                      .num_threads = plan.num_threads};
-  if (plan.device) {
-    limits.device = plan.device->device();
-    limits.memory_bytes = cuda::memory_info(limits.device.index).total;
-    limits.device_workspace_bytes =
-        device_attention_sizes(*plan.device, limits.max_tokens, limits.max_sequences,
-                               config.num_heads, config.num_kv_heads, config.head_dim, plan.dtype)
-            .workspace_bytes;
+EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
+                       const LLMOptions& options, const WeightStore* weights) {
+  check_options(options);
+  std::string warning;
+  std::shared_ptr<ExecContext> device = choose_device(options.device, &warning);
+  Machine machine{.cpus = available_cpus(), .available_bytes = available_memory_bytes()};
+  if (device) {
+    machine.gpu = device->cuda_state().info();
+    machine.gpu_memory = cuda::memory_info(device->device().index);
   }
-  plan.memory = plan_memory(config, plan.dtype, limits, weights);
-  plan.memory.num_blocks = cache_blocks(
-      options, plan.memory, engine, longest,
-      available_bytes(plan.device.get(), options.gpu_memory_utilization), plan.device != nullptr);
-  engine.num_blocks = plan.memory.num_blocks;
-  const int64_t reach = engine.num_blocks * engine.block_size;
-  if (options.max_model_len > reach)
-    reject(
-        "max_model_len",
-        fmt::format("{} tokens take {} MiB of KV cache, and {} MiB hold {}", options.max_model_len,
-                    (plan.memory.kv_bytes_per_block *
-                     static_cast<size_t>(blocks_for(longest, engine.block_size))) >>
-                        20,
-                    plan.memory.kv_cache_bytes() >> 20, reach));
-  engine.max_model_len = std::min(longest, reach);
+  EnginePlan plan = plan_engine(source, config, options, weights, machine);
+  plan.device = std::move(device);
+  plan.warning = std::move(warning);
   return plan;
 }
 
@@ -187,6 +141,7 @@ Json plan_to_json(const EnginePlan& plan) {
   json["weight_bytes"] = memory.weight_bytes;
   json["workspace_bytes"] = memory.workspace_bytes;
   json["logits_bytes"] = memory.logits_bytes;
+  for (const MemoryItem& item : memory.others) json[item.name + "_bytes"] = item.bytes;
   json["kv_bytes_per_block"] = memory.kv_bytes_per_block;
   json["num_kv_blocks"] = memory.num_blocks;
   json["kv_cache_bytes"] = memory.kv_cache_bytes();

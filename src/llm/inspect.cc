@@ -150,6 +150,7 @@ Json inspect_model(const ModelSource& source, const LLMOptions& options) {
     report["num_parameters"] = outline.num_parameters;
     if (weights) used = check_parameters(outline, *weights, problems);
     report["config"] = describe_config(*config);
+    if (!plan.warning.empty()) report["warnings"].push_back(plan.warning);
     plan_json = plan_to_json(plan);
   }
   report["text"] = describe_text(source, options, problems);

@@ -1,6 +1,7 @@
 #include "models/device_weights.h"
 
 #include "base/check.h"
+#include "tensor/cuda/allocation.h"
 #include "tensor/cuda/upload.h"
 
 namespace miniinfer {
@@ -18,6 +19,8 @@ ConstTensorView DeviceWeights::stack(std::span<const ConstTensorView> parts) {
             dtype_name(parts[0].dtype()), dtype_name(part.dtype()));
     shape[0] += part.dim(0);
   }
+  device_bytes_ += cuda::allocation_bytes(static_cast<size_t>(shape.num_elements()) *
+                                          dtype_size(parts[0].dtype()));
   if (!loader_.readable()) return {parts[0].raw(), shape, parts[0].dtype(), device_};
   tensors_.emplace_back(shape, parts[0].dtype(), device_);
   uint8_t* to = tensors_.back().data<uint8_t>();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <vector>
@@ -22,6 +23,9 @@ class DeviceWeights {
   ConstTensorView stack(std::span<const ConstTensorView> parts);
   void upload();
 
+  // What all of them take on the device, over a store without contents too.
+  size_t device_bytes() const { return device_bytes_; }
+
  private:
   struct Note {
     void* to;
@@ -29,6 +33,7 @@ class DeviceWeights {
   };
   WeightLoader& loader_;
   Device device_;
+  size_t device_bytes_ = 0;
   std::vector<Tensor> tensors_;
   std::vector<Note> notes_;
 };

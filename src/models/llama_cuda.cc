@@ -124,7 +124,9 @@ class CudaLlama : public Model {
     lm_head_.forward(context, hidden, logits);
   }
 
-  // Without attention()'s own share, which device_attention_sizes() gives.
+  size_t device_weight_bytes() const override { return placed_.device_bytes(); }
+
+  // Without attention()'s own share, which cuda::attention_sizes() gives.
   size_t workspace_bytes(int64_t max_tokens, int64_t /*max_sequences*/,
                          int /*num_threads*/) const override {
     const auto bytes = [&](int64_t width, DType dtype) {

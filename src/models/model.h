@@ -47,6 +47,9 @@ class Model {
   // plan.
   virtual size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
                                  int num_threads) const = 0;
+
+  // What the weights take on a device; 0 on a CPU, where they stay in the files' mapping.
+  virtual size_t device_weight_bytes() const { return 0; }
 };
 
 // Builds the network of `config` over `weights`, each tensor checked for presence, shape and dtype

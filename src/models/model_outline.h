@@ -8,12 +8,13 @@
 
 namespace miniinfer {
 
+class WeightStore;
+
 // A tensor that a network asks its checkpoint for.
 struct ParameterInfo {
   std::string name;
   Shape shape;
-  bool used_in_place = false;  // whatever its dtype; the others are converted when they differ from
-                               // 16-bit activations
+  DType held;  // as the network holds it: converted, or in place as it is stored
 };
 
 // A network without its weights: what it would load, and what a step of it would take. `model` must
@@ -25,6 +26,8 @@ struct ModelOutline {
 };
 
 // Builds the network over a store that only takes notes, so the list is what load_model asks for.
-ModelOutline outline_model(const ModelConfig& config, DType dtype, Device device = {});
+// `weights` tells the stored dtypes and may be null: all in config.checkpoint_dtype.
+ModelOutline outline_model(const ModelConfig& config, DType dtype, Device device = {},
+                           const WeightStore* weights = nullptr);
 
 }  // namespace miniinfer

@@ -15,6 +15,7 @@ namespace {
 using Time = std::chrono::steady_clock::time_point;
 constexpr int kSignalExit = 128;  // as shells report a death by signal
 constexpr std::chrono::milliseconds kDrainPoll(20);
+constexpr std::chrono::seconds kGraphPoll(1);
 // What a request that was cancelled at the drain's deadline may still take to say so.
 constexpr std::chrono::seconds kLastWords(2);
 
@@ -84,15 +85,32 @@ class Drain {
   int exit_code_ = 0;
 };
 
+// Says so once, and again when more follow.
+class GraphWatch {
+ public:
+  GraphWatch(const Engine& engine, ServerLog& log) : engine_(engine), log_(log) {}
+  void look() {
+    const int64_t failures = engine_.stats().graph_failures;
+    if (failures == seen_) return;
+    seen_ = failures;
+    log_.line("warning", "graph",
+              Json{{"message", "memory is short: steps run without their captured graphs"},
+                   {"graphs", failures}});
+  }
+
+ private:
+  const Engine& engine_;
+  ServerLog& log_;
+  int64_t seen_ = 0;
+};
+
 void log_ready(ServerLog& log, const std::string& url, const Services& services, double seconds) {
   const Json plan = plan_to_json(services.core->plan());
   Json fields;
   fields["url"] = url;
   fields["model"] = services.model.names.front();
   fields["seconds"] = seconds;
-  for (const char* key : {"dtype", "threads", "max_model_len", "max_num_seqs", "weight_bytes",
-                          "kv_cache_bytes", "total_bytes"})
-    fields[key] = plan[key];
+  for (const auto& [key, value] : plan.items()) fields[key] = value;
   log.line("info", "ready", fields);
 }
 
@@ -113,6 +131,8 @@ int serve(const std::string& model, const LLMOptions& engine, const ServeOptions
   Drain drain(server, api, *services, log, options.drain_timeout);
   server.on_signal([&](int number) { drain.signal(number); });
   server.every(kDrainPoll, [&] { drain.poll(); });
+  GraphWatch graphs(core->engine(), log);
+  server.every(kGraphPoll, [&] { graphs.look(); });
   for (const std::string& warning : core->config().warnings)
     log.line("warning", "model", Json{{"message", warning}});
   server.on_listening([&] {

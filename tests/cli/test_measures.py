@@ -115,6 +115,15 @@ def test_lengths_are_given_with_a_unit(cli):
     assert (plan["max_model_len"], plan["max_num_batched_tokens"]) == (1500, 2048)
 
 
+def test_a_cache_that_does_not_fit_is_refused_with_what_would(cli):
+    refused = cli("inspect", "tiny-assistant", "--device", "cpu", "--kv-cache-memory-bytes", "1000T")
+    assert refused.code == 2 and "kv_cache_memory_bytes" in refused.err and "at most" in refused.err
+    refused = cli("inspect", "tiny-assistant", "--device", "cpu", "--kv-cache-memory-bytes", "1M", "--max-model-len", "2048")
+    assert refused.code == 2
+    fitting = refused.err.split("--max-model-len ")[1].split()[0]
+    assert cli("inspect", "tiny-assistant", "--device", "cpu", "--kv-cache-memory-bytes", "1M", "--max-model-len", fitting).code == 0
+
+
 def test_the_memory_plan_holds_within_five_percent(cli, miniinfer):
     if "asan" in str(miniinfer):
         pytest.skip("a sanitizer keeps memory of its own")

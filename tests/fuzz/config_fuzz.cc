@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       line == std::string_view::npos ? std::string_view() : text.substr(line + 1);
   try {
     const ModelConfig parsed = parse_model_config(config, "config.json", generation);
-    plan_memory(parsed, DType::kBFloat16, {.memory_bytes = size_t{1} << 60});
+    plan_memory(outline_model(parsed, DType::kBFloat16), {});
   } catch (const Error&) {
   }
   return 0;

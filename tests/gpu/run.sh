@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command, as a table.
-#   tests/gpu/run.sh [--sanitize] [--bench] [--filter GTEST_FILTER] [--build DIR]
+#   tests/gpu/run.sh [--sanitize] [--bench] [--memory] [--filter GTEST_FILTER] [--build DIR]
 # Runs DIR/tests/tests_gpu (build by default: `make test` compiles it), then the built-in model's questions on the GPU
 # against the CPU; with --sanitize also compute-sanitizer's four tools over fewer and smaller cases of every kernel; with
-# --bench also the operators against the limits of the GPU.
+# --bench also the operators against the limits of the GPU; with --memory also the memory in use against the plan.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 build=$here/build
-sanitize=0 bench=0 filter='*'
+sanitize=0 bench=0 memory=0 filter='*'
 while [ $# -gt 0 ]; do
   case "$1" in
     --sanitize) sanitize=1 ;;
     --bench) bench=1 ;;
+    --memory) memory=1 ;;
     --filter) filter=$2; shift ;;
     --build) build=$2; shift ;;
     *) sed -n 2,6p "$0" >&2; exit 2 ;;
@@ -83,5 +84,6 @@ if [ $sanitize = 1 ]; then
   done
 fi
 if [ $bench = 1 ]; then "$miniinfer" bench ops --device cuda || status=1; fi
+if [ $memory = 1 ]; then python3 "$here/tests/gpu/memory.py" "$build/apps/miniinfer/miniinfer" || status=1; fi
 [ $status = 0 ] && echo "all passed" || echo "FAILED"
 exit $status

@@ -53,10 +53,9 @@ void plan_attention(const ExecContext& context, const AttentionProblem& problem,
                       static_cast<int>(dtype_size(dtype)), *plan.cuda);
 }
 
-DeviceAttentionSizes attention_sizes(const ExecContext& context, int64_t max_tokens,
+DeviceAttentionSizes attention_sizes(const DeviceInfo& info, int64_t max_tokens,
                                      int64_t max_sequences, int num_heads, int num_kv_heads,
                                      int head_dim, DType dtype) {
-  const DeviceInfo& info = context.cuda_state().info();
   const int tile_rows = prefill_tile_rows(head_dim, dtype, is_hopper(info));
   const int64_t group = num_heads / num_kv_heads;
   const int64_t units = max_sequences * num_kv_heads * ((group + kDecodeRows - 1) / kDecodeRows);
@@ -81,6 +80,13 @@ DeviceAttentionSizes attention_sizes(const ExecContext& context, int64_t max_tok
   sizes.workspace_bytes +=
       static_cast<size_t>(slots * prefill_partial_floats(tile_rows, head_dim)) * 4 + 256;
   return sizes;
+}
+
+DeviceAttentionSizes attention_sizes(const ExecContext& context, int64_t max_tokens,
+                                     int64_t max_sequences, int num_heads, int num_kv_heads,
+                                     int head_dim, DType dtype) {
+  return attention_sizes(context.cuda_state().info(), max_tokens, max_sequences, num_heads,
+                         num_kv_heads, head_dim, dtype);
 }
 
 void attention(ExecContext& context, const AttentionArgs& args) {

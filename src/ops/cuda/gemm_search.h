@@ -11,6 +11,10 @@
 
 namespace miniinfer::cuda {
 
+// Takes what linear() needs of the context's device, which the first product would do: the library,
+// and a workspace that stays. Throws Error unsupported without the library, resource_exhausted.
+void prepare_linear(ExecContext& context);
+
 // A product to choose an algorithm for: out[m, n] = x[m, k] * weight[n, k]^T, 16-byte aligned.
 struct GemmProblem {
   int64_t m = 0, n = 0, k = 0;

@@ -29,6 +29,10 @@ std::string matrix_library() {
                      cublaslt().path);
 }
 
+void prepare_linear(ExecContext& context) {
+  GemmState::of(context);
+}
+
 void linear(ExecContext& context, std::span<const LinearArgs> group) {
   if (group.size() == 1) return linear_one(context, group.front());
   for (const LinearArgs& args : join_adjacent(group)) linear_one(context, args);

@@ -21,6 +21,9 @@ void linear(ExecContext&, std::span<const LinearArgs>) {
 bool gated_linear(ExecContext&, const GatedLinearArgs&) {
   unavailable("gated_linear");
 }
+void prepare_linear(ExecContext&) {
+  unavailable("linear");
+}
 void generic_linear(ExecContext&, const LinearArgs&) {
   unavailable("linear");
 }
@@ -60,6 +63,9 @@ void plan_attention(const ExecContext&, const AttentionProblem&, DType, int, Att
   unavailable("attention");
 }
 DeviceAttentionSizes attention_sizes(const ExecContext&, int64_t, int64_t, int, int, int, DType) {
+  unavailable("attention");
+}
+DeviceAttentionSizes attention_sizes(const DeviceInfo&, int64_t, int64_t, int, int, int, DType) {
   unavailable("attention");
 }
 void attention(ExecContext&, const AttentionArgs&) {

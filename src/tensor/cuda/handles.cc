@@ -101,7 +101,9 @@ Graph::Graph(const Stream& stream, const std::function<void()>& body) {
   check_cuda(cudaStreamEndCapture(stream.get(), &graph), "graph capture");
   const std::unique_ptr<CUgraph_st, GraphDestroy> owner(graph);
   cudaGraphExec_t handle = nullptr;
-  check_cuda(cudaGraphInstantiate(&handle, graph, 0), "graph instantiation");
+  check_cuda(
+      allocation_must_fail() ? cudaErrorMemoryAllocation : cudaGraphInstantiate(&handle, graph, 0),
+      "graph instantiation");
   handle_.reset(handle);
 }
 
