@@ -61,7 +61,10 @@ class CachePlanner {
                                                .max_logit_rows = Scheduler::max_logit_rows(engine),
                                                .block_size = engine.block_size,
                                                .num_threads = plan_.num_threads});
-    if (!machine_.gpu) return memory;
+    if (!machine_.gpu) {
+      memory.others.push_back({"program", machine_.program_bytes});
+      return memory;
+    }
     const cuda::MemoryInfo& gpu = machine_.gpu_memory;
     memory.others.push_back({"context", gpu.total - std::min(gpu.free, gpu.total)});
     plan_device_memory(*outline_.model, engine, *machine_.gpu, memory);
@@ -98,7 +101,7 @@ class CachePlanner {
 
   std::string what_is_fixed() const {
     return machine_.gpu ? "weights, activations and what is in use already take"
-                        : "weights and activations take";
+                        : "weights, activations and the program take";
   }
 
   [[noreturn]] void refuse(size_t cache, size_t memory) const {

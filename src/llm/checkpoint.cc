@@ -68,6 +68,14 @@ std::string ModelSource::read_text(const std::string& file) const {
   return file == "config.json" ? config_json : std::string();
 }
 
+size_t ModelSource::size_of(const std::string& file) const {
+  if (kind == Kind::kEmbedded) return embedded_file_bytes(file);
+  if (kind == Kind::kShape) return 0;
+  std::error_code error;
+  const auto bytes = fs::file_size(directory / file, error);
+  return error ? 0 : bytes;
+}
+
 TextSide load_text_side(const ModelSource& source, const std::string& tokenizer_directory,
                         const std::string& template_file) {
   ModelSource text = source;

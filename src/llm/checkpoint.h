@@ -35,6 +35,8 @@ struct ModelSource {
 
   // The text of a file of the model; empty when it has none.
   std::string read_text(const std::string& file) const;
+  // The size of a file; 0 when the model has none that can be read.
+  size_t size_of(const std::string& file) const;
   // "DIR/config.json", for messages.
   std::string path_of(const std::string& file) const;
 };

@@ -1,6 +1,7 @@
 #include "llm/embedded_model.h"
 
 #include <cstring>
+#include <memory>
 #include <span>
 
 #include <sys/mman.h>
@@ -44,14 +45,26 @@ std::vector<Entry> entries() {
   return all;
 }
 
-std::vector<uint8_t> join_planes(const std::vector<uint8_t>& planes) {
-  std::vector<uint8_t> bytes(planes.size());
-  const size_t pairs = planes.size() / 2, odd_start = planes.size() - pairs;
-  for (size_t i = 0; i < pairs; ++i) {
-    bytes[2 * i] = planes[i];
-    bytes[2 * i + 1] = planes[odd_start + i];
+// Unpacks a frame a piece at a time, so that the planes are never there beside the file that they
+// are joined to: for a moment a start would take twice the weights.
+std::vector<uint8_t> unpack(const Entry& entry) {
+  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(),
+                                                                   &ZSTD_freeDCtx);
+  std::vector<uint8_t> bytes(entry.raw_bytes), piece(ZSTD_DStreamOutSize());
+  const size_t evens = bytes.size() - bytes.size() / 2;
+  ZSTD_inBuffer in{entry.stored.data(), entry.stored.size(), 0};
+  for (size_t done = 0; done < bytes.size();) {
+    ZSTD_outBuffer out{piece.data(), piece.size(), 0};
+    const size_t result = ZSTD_decompressStream(context.get(), &out, &in);
+    MI_CHECK(!ZSTD_isError(result) && out.pos > 0 && done + out.pos <= bytes.size());
+    if (entry.planes == 1) {
+      std::memcpy(bytes.data() + done, piece.data(), out.pos);
+      done += out.pos;
+      continue;
+    }
+    for (size_t i = 0; i < out.pos; ++i, ++done)
+      bytes[done < evens ? 2 * done : 2 * (done - evens) + 1] = piece[i];
   }
-  if (planes.size() % 2 == 1) bytes.back() = planes[pairs];
   return bytes;
 }
 
@@ -75,16 +88,19 @@ std::vector<std::string> embedded_files() {
 std::vector<uint8_t> embedded_file(std::string_view name) {
   for (const Entry& entry : entries()) {
     if (entry.name != name) continue;
-    std::vector<uint8_t> bytes(entry.raw_bytes);
-    const size_t size =
-        ZSTD_decompress(bytes.data(), bytes.size(), entry.stored.data(), entry.stored.size());
-    MI_CHECK(size == bytes.size());
+    std::vector<uint8_t> bytes = unpack(entry);
     release_pages(entry.stored);
-    return entry.planes == 2 ? join_planes(bytes) : bytes;
+    return bytes;
   }
   if (embedded_files().empty())
     fail(ErrorCode::kNotFound, "this build has no embedded model: give a model directory");
   fail(ErrorCode::kNotFound, "{}: the embedded model has no such file", name);
+}
+
+size_t embedded_file_bytes(std::string_view name) {
+  for (const Entry& entry : entries())
+    if (entry.name == name) return entry.raw_bytes;
+  return 0;
 }
 
 std::string embedded_text(std::string_view name) {

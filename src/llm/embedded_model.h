@@ -15,5 +15,7 @@ std::vector<std::string> embedded_files();
 // The unpacked file, 20 ms for the weights. Throws Error not_found when there is none of that name.
 std::vector<uint8_t> embedded_file(std::string_view name);
 std::string embedded_text(std::string_view name);
+// Its size unpacked; 0 when there is none.
+size_t embedded_file_bytes(std::string_view name);
 
 }  // namespace miniinfer

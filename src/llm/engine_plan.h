@@ -27,6 +27,7 @@ struct EnginePlan {
 struct Machine {
   int cpus = 1;
   size_t available_bytes = 0;           // of host memory
+  size_t program_bytes = 0;             // of host memory, taken by the program itself
   std::optional<cuda::DeviceInfo> gpu;  // none: run on the CPU
   cuda::MemoryInfo gpu_memory;          // what is not free is taken for good
 };

@@ -28,7 +28,7 @@ struct MemoryPlan {
   size_t weight_bytes = 0;     // mapped in place, or converted copies; on a device all of them
   size_t workspace_bytes = 0;  // activations and operator scratch of the largest step
   size_t logits_bytes = 0;
-  std::vector<MemoryItem> others;  // what else a device holds
+  std::vector<MemoryItem> others;  // the program itself; what else a device holds
   size_t kv_bytes_per_block = 0;
   int64_t num_blocks = 0;
   size_t kv_cache_bytes() const { return kv_bytes_per_block * static_cast<size_t>(num_blocks); }
