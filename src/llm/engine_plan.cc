@@ -130,7 +130,8 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
   check_options(options);
   std::string warning;
   std::shared_ptr<ExecContext> device = choose_device(options.device, &warning);
-  Machine machine{.cpus = available_cpus(), .available_bytes = available_memory_bytes(),
+  Machine machine{.cpus = available_cpus(),
+                  .available_bytes = available_memory_bytes(),
                   .program_bytes = program_bytes(source, options.tokenizer)};
   if (device) {
     machine.gpu = device->cuda_state().info();
