@@ -82,10 +82,12 @@ format:
 	@tools/setup --dev
 	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format-19 -i
 
-lint: build
+lint:
 	@tools/setup --dev
+	@[ -f build/build.ninja ] || cmake --preset release -DMINIINFER_TESTS=OFF
+	cmake --build build --target miniinfer_version
 	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format-19 --dry-run -Werror
-	git ls-files 'src/*.cc' 'apps/*.cc' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build --quiet
+	tools/lint.py build $(JOBS)
 
 clean:
 	rm -rf build build-debug build-asan build-tsan build-fuzz build-aarch64 build-release
