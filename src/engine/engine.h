@@ -51,7 +51,8 @@ struct EngineStats {
   // steps run without.
   int64_t graphs = 0, graph_failures = 0;
   bool healthy = true, draining = false;
-  Clock::time_point last_step;  // heartbeat of the step loop, also when idle
+  // Heartbeat of the step loop, also when idle; inside a step, of its operators on the CPU.
+  Clock::time_point last_step;
 };
 
 // The step loop: one thread that owns scheduler, blocks and model state. Public methods may be

@@ -160,6 +160,8 @@ void Engine::Impl::cancel(RequestId id, int index) {
 EngineStats Engine::Impl::stats() const {
   std::lock_guard lock(mutex_);
   EngineStats stats = published_;
+  stats.last_step = std::max(stats.last_step, context_.pool().last_beat());
+  if (host_) stats.last_step = std::max(stats.last_step, host_->pool().last_beat());
   stats.waiting += static_cast<int64_t>(inbox_.size());
   stats.draining = draining_;
   return stats;

@@ -64,8 +64,12 @@ class Drain {
 
   void poll() {
     if (!started_) return;
-    if (api_.idle() && server_.counts().exchanges == 0 && server_.counts().unsent == 0)
-      return server_.stop();
+    const HttpCounts counts = server_.counts();
+    // Clients that ask again and again would have a refusal on its way at any time.
+    if (api_.idle() && counts.exchanges == 0 && counts.receiving == 0) {
+      server_.stop_taking();
+      if (counts.unsent == 0) return server_.stop();
+    }
     const Time now = std::chrono::steady_clock::now();
     if (now < deadline_) return;
     services_.reader.cancel_all();

@@ -27,6 +27,19 @@ TEST(ThreadPool, EveryIndexOfARangeIsVisitedOnce) {
   }
 }
 
+TEST(ThreadPool, RegionsBeat) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kTick(20);
+  for (int threads : {1, 2}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.last_beat(), Clock::time_point());
+    const Clock::time_point before = Clock::now();
+    pool.for_each_task(2, [](int64_t, int) {});
+    EXPECT_GE(pool.last_beat(), before - kTick);
+    EXPECT_LE(pool.last_beat(), Clock::now());
+  }
+}
+
 TEST(ThreadPool, ManyShortRegionsAndSleepsLoseNoWork) {
   // More threads than the machine has CPUs: most of them come late to most regions.
   for (int threads : {2, 4, 64}) {

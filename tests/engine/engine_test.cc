@@ -1,11 +1,14 @@
 #include "engine/engine.h"
 
+#include <atomic>
 #include <deque>
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "base/thread_pool.h"
 #include "engine_harness.h"
 
 namespace miniinfer {
@@ -307,6 +310,37 @@ TEST(Engine, AnIdleEngineSleepsAndStillBeats) {
   std::this_thread::sleep_for(milliseconds(1200));
   EXPECT_LT(cpu_seconds() - cpu, 0.05);  // a spinning thread would take 1.2 s
   EXPECT_GT(engine.stats().last_step, beat);
+}
+
+// A step that takes long shows that it goes on; one that hangs does not.
+TEST(Engine, TheHeartBeatsInsideOfAStep) {
+  for (const int threads : {1, 2}) {
+    constexpr int kPieces = 40;
+    std::atomic<int> pieces{0};
+    std::atomic<bool> stuck{true};
+    auto model = std::make_shared<FakeModel>();
+    model->in_step = [&](ExecContext& context) {
+      context.pool().for_each_task(kPieces, [&](int64_t, int) {
+        std::this_thread::sleep_for(milliseconds(10));
+        ++pieces;
+      });
+      while (stuck.load()) std::this_thread::sleep_for(milliseconds(1));
+    };
+    Engine engine(model, test_config(), ExecContext::cpu(threads));
+    Collector collector;
+    engine.submit(greedy_request({1, 2}, 1), collector.sink());
+    std::set<Clock::time_point> beats;
+    while (pieces.load() < kPieces) beats.insert(engine.stats().last_step);
+    EXPECT_GE(beats.size(), 5u);
+    std::this_thread::sleep_for(milliseconds(20));
+    const Clock::time_point last = engine.stats().last_step;
+    std::this_thread::sleep_for(milliseconds(100));
+    EXPECT_EQ(engine.stats().last_step, last);
+    EXPECT_EQ(engine.stats().steps, 0);
+    stuck = false;
+    EXPECT_EQ(collector.wait().ends, 1);
+    EXPECT_GT(engine.stats().last_step, last);
+  }
 }
 
 TEST(Engine, ManyThreadsMaySubmitCancelAndAsk) {

@@ -62,8 +62,9 @@ class FakeModel : public Model {
     return {tokens.begin() + num_prompt, tokens.end()};
   }
 
-  void forward(ExecContext&, const ForwardBatch& batch, KvCache& cache,
+  void forward(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
                TensorView logits) const override {
+    if (in_step) in_step(context);
     if (throw_after > 0 && --throw_after == 0) throw std::runtime_error("the device went away");
     while (paused.load()) std::this_thread::sleep_for(std::chrono::microseconds(50));
     const bool spoil = short_of_memory_after > 0 && --short_of_memory_after == 0;
@@ -111,6 +112,7 @@ class FakeModel : public Model {
   std::function<void()> out_of_memory = [] { throw std::bad_alloc(); };
   mutable std::atomic<bool> paused{false};  // a step waits until this is false
   std::chrono::microseconds step_time{0};
+  std::function<void(ExecContext&)> in_step;  // what a step does beside
 
  private:
   static constexpr uint64_t kStart = 12345;

@@ -1,5 +1,6 @@
 """Starting, health, and ending under load."""
 
+import http.client
 import json
 import os
 import random
@@ -72,6 +73,53 @@ def test_drain_has_a_deadline(start):
     assert sorted(reply.status for reply in replies) == [200, 503]
     (stream,) = [reply for reply in replies if reply.status == 200]
     assert "shutting down" in stream.events[-1]["error"]["message"]
+
+
+def test_refused_clients_do_not_keep_a_server_from_ending(start):
+    """Two dozen that ask again at once: some refusal is always on its way."""
+    server = start()
+    refused = []
+
+    def client():
+        while server.process.poll() is None:
+            try:
+                refused.append(server.chat(max_tokens=1).status)
+            except (OSError, http.client.HTTPException):
+                pass
+
+    threads = [threading.Thread(target=client) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    running = threading.Thread(target=lambda: server.chat(max_tokens=1000, ignore_eos=True, n=8, timeout=60))
+    running.start()
+    server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] >= 8)
+    server.signal()
+    running.join()
+    begin = time.monotonic()
+    assert server.wait(10) == 0
+    print(f"gone {time.monotonic() - begin:.2f} s after the last reply, {refused.count(503)} were refused")
+    for thread in threads:
+        thread.join()
+    assert 503 in refused
+
+
+def test_a_request_that_arrives_when_the_signal_comes_is_answered(start):
+    server = start()
+    body = json.dumps({"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}).encode()
+    with socket.create_connection((HOST, server.port), 30) as sock:
+        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n" % len(body) + body[:20])
+        time.sleep(0.2)
+        server.signal()
+        while server.get("/health").status != 503:
+            time.sleep(0.01)
+        sock.sendall(body[20:])
+        reply = b""
+        while b"Paris" not in reply:
+            piece = sock.recv(4096)
+            assert piece, "the connection was closed on it"
+            reply += piece
+    assert server.wait() == 0
 
 
 def test_a_second_signal_stops_at_once(start):

@@ -289,10 +289,11 @@ void prepare_resident(const Problem& p, const Scratch& scratch, Prepared& prepar
 
 // Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a
 // task's end are its next task's.
-void run_tasks(const Group& group, TaskRanges& tasks, int part) {
+void run_tasks(ThreadPool& pool, const Group& group, TaskRanges& tasks, int part) {
   const Scratch scratch = scratch_of(group.scratch, group.scratch_floats, part);
   Prepared prepared;
   for (int64_t task; (task = tasks.claim(part)) >= 0;) {
+    if (part == 0) pool.beat();  // thousands of rows may take ten seconds
     const Problem* p = group.problems + group.count - 1;
     while (p->first_task > task) --p;
     prepare_resident(*p, scratch, prepared);
@@ -394,7 +395,7 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
   const auto threads = static_cast<size_t>(group.threads);
   TaskRanges tasks({context.workspace().allocate_array<TaskRanges::Range>(threads), threads},
                    group.num_tasks);
-  const auto work = [&](int part) { run_tasks(group, tasks, part); };
+  const auto work = [&](int part) { run_tasks(context.pool(), group, tasks, part); };
   if (group.threads == 1) return work(0);
   if (group.cut_beforehand) return run_cut(context, group);
   context.pool().run(work);

@@ -58,6 +58,7 @@ void ConnectionCore::release_exchange() {
 }
 
 bool ConnectionCore::wants_input() const {
+  if (!shared_.taking && phase_ != Phase::kClosing) return false;
   return !closed_ && !congested() && (phase_ != Phase::kReply || input_.size() < kReadAhead);
 }
 
@@ -83,7 +84,8 @@ void ConnectionCore::peer_closed() {
 void ConnectionCore::process() {
   if (processing_) return;  // a reply that is made at once comes back here
   processing_ = true;
-  while (!closed_ && !congested() && phase_ != Phase::kReply && phase_ != Phase::kClosing) {
+  while (shared_.taking && !closed_ && !congested() && phase_ != Phase::kReply &&
+         phase_ != Phase::kClosing) {
     if (phase_ == Phase::kIdle) {
       // Old clients end a body with a line end that its length does not count (RFC 9112, 2.2).
       if (input_.starts_with("\r\n")) input_.erase(0, 2);

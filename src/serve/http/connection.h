@@ -49,6 +49,7 @@ struct ConnectionShared {
   // Held by requests whose body is still to be read, by us or by the handler.
   std::shared_ptr<std::atomic<size_t>> body_bytes = std::make_shared<std::atomic<size_t>>(0);
   size_t exchanges = 0;
+  bool taking = true;  // whether requests are read
 };
 
 // The life of a connection without its socket: bytes in, bytes out, and the clock. Runs on the
@@ -78,6 +79,8 @@ class ConnectionCore {
   void send_end();
 
   size_t unsent() const { return closed_ ? 0 : in_flight_ + output_.size(); }
+  // The rest of a request that was accepted is still to come.
+  bool receiving() const { return !closed_ && phase_ == Phase::kBody && !refusal_; }
 
  protected:
   // Output has come: write it as soon as the last write is done.

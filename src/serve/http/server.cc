@@ -110,8 +110,17 @@ class HttpServer::Impl {
 
   HttpCounts counts() const {
     HttpCounts counts{.connections = connections_.size(), .exchanges = shared_.exchanges};
-    for (const auto& [key, connection] : connections_) counts.unsent += connection->unsent() > 0;
+    for (const auto& [key, connection] : connections_) {
+      counts.unsent += connection->unsent() > 0;
+      counts.receiving += connection->receiving();
+    }
     return counts;
+  }
+
+  void stop_taking() {
+    shared_.taking = false;
+    error_code ignored;
+    acceptor_.close(ignored);
   }
 
   std::string url() const {
@@ -292,6 +301,9 @@ void HttpServer::every(std::chrono::milliseconds period, std::function<void()> t
 }
 HttpCounts HttpServer::counts() const {
   return impl_->counts();
+}
+void HttpServer::stop_taking() {
+  impl_->stop_taking();
 }
 
 }  // namespace miniinfer

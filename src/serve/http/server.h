@@ -29,6 +29,7 @@ struct HttpOptions {
 
 struct HttpCounts {
   size_t connections = 0;
+  size_t receiving = 0;  // requests that were accepted and whose body is still to come
   size_t exchanges = 0;  // requests that are being answered
   size_t unsent = 0;     // connections with output that has not left
 };
@@ -59,6 +60,8 @@ class HttpServer {
   // Calls `task` every so often, on the server's thread.
   void every(std::chrono::milliseconds period, std::function<void()> task);
   HttpCounts counts() const;
+  // Takes no further connection and reads no further request; what is to be sent still is.
+  void stop_taking();
 
  private:
   class Impl;

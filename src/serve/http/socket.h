@@ -28,6 +28,7 @@ class SocketConnection {
   virtual void drop() = 0;  // closes the socket; the connection ends soon after
   virtual bool check_time(ConnectionCore::Time now) = 0;
   virtual size_t unsent() const = 0;  // bytes
+  virtual bool receiving() const = 0;
 };
 
 // A ConnectionCore on a socket, plain or TLS. It lives as long as one of its reads or writes is in
@@ -62,6 +63,7 @@ class Connection final : public SocketConnection,
   }
   bool check_time(Time now) override { return ConnectionCore::check_time(now); }
   size_t unsent() const override { return ConnectionCore::unsent(); }
+  bool receiving() const override { return ConnectionCore::receiving(); }
 
  private:
   void abort() override { drop(); }
