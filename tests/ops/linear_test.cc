@@ -241,6 +241,35 @@ TEST_F(Linear, ARowHasTheSameBitsInEveryBatch) {
   }
 }
 
+// One token against more weights than a cache holds takes a path of its own: rows from several
+// places at once, and what does not divide among them. Against the same row of a pair.
+TEST_F(Linear, OneTokenHasTheSameBitsAgainstManyWeights) {
+  for (const Variant& v : variants()) {
+    const Problem problem = {.m = 2,
+                             .n = 2100 + random_.below(100),
+                             .k = 1000 + random_.below(200),
+                             .x = v.x,
+                             .weight = v.weight,
+                             .out = DType::kFloat32,
+                             .bias = random_.below(2) == 1,
+                             .accumulate = random_.below(2) == 1,
+                             .gap = random_.below(2) * 3};
+    Instance pair(problem, random_.next());
+    ASSERT_GT(cpu::plan_linear(1, problem.n, problem.k, dtype_size(v.weight), 2, 2).runs, 1);
+    Matrix alone(1, problem.n, 0, DType::kFloat32);
+    LinearArgs one = pair.args;
+    one.x = pair.x.view.rows(1, 2);
+    one.out = alone.view;
+    for (int64_t j = 0; j < problem.n && problem.accumulate; ++j)
+      alone.view.data<float>()[j] = pair.out.view.data<float>()[pair.out.view.stride(0) + j];
+    run(context_, {&pair.args, 1}, v.kernel);
+    run(context_, {&one, 1}, v.kernel);
+    pair.check(v.to_string() + " " + problem.to_string());
+    ASSERT_EQ(bits_of(alone.view, 0), bits_of(pair.out.view, 1))
+        << v.to_string() << " " << problem.to_string();
+  }
+}
+
 TEST_F(Linear, NotANumberStaysInItsRowAndColumn) {
   for (const Variant& v : variants()) {
     for (int64_t m : {2, 6, 16, 30}) {
@@ -405,8 +434,8 @@ TEST_F(Linear, TheWorkspaceBoundHolds) {
 
 TEST_F(Linear, PlansCoverTheProblem) {
   for (int repeat = 0; repeat < 2000; ++repeat) {
-    const int64_t m = 1 + random_.below(100), n = 1 + random_.below(20'000),
-                  k = 1 + random_.below(9000);
+    const int64_t m = random_.below(4) == 0 ? 1 : 1 + random_.below(100);
+    const int64_t n = 1 + random_.below(20'000), k = 1 + random_.below(9000);
     const cpu::LinearPlan plan = cpu::plan_linear(m, n, k, 2, 4, 2);
     EXPECT_GE(plan.chunk_rows, 1);
     EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
@@ -415,7 +444,7 @@ TEST_F(Linear, PlansCoverTheProblem) {
     EXPECT_LE((m + plan.num_groups - 1) / plan.num_groups, cpu::kMaxTokens);
     const int64_t tokens =
         m <= cpu::kResidentTokens ? m : (m + plan.num_groups - 1) / plan.num_groups;
-    EXPECT_LE(tokens * plan.chunk_rows, cpu::kMaxOutputs);
+    EXPECT_LE(tokens * plan.runs * plan.chunk_rows, cpu::kMaxOutputs);
   }
   EXPECT_EQ(cpu::plan_linear(1, 64, 64, 2, 2, 2).threads,
             1);  // 8 KiB of weights: not worth waking a thread

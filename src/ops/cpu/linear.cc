@@ -29,6 +29,7 @@ constexpr int64_t kAliasBytes = 4096;
 // Beyond kResidentTokens: six rows of x take 24 KiB. Half of that lost a seventh when rows are a
 // multiple of 4 KiB apart, for then only half of the cache's sets are used.
 constexpr int64_t kBlockBytes = 4096;
+constexpr int64_t kRunTile = 8 * kRuns;     // rows of several runs come in multiples of this
 constexpr int64_t kRowTile = 8;             // chunks are multiples of every kernel's row tile
 constexpr int64_t kChunkBytes = 128 << 10;  // a task's weights when memory is the limit
 constexpr int64_t kGroupChunkBytes = 512
@@ -83,8 +84,9 @@ struct Problem {
   char* out;
   int64_t x_stride, weight_stride, out_stride;
   int64_t x_size, weight_size, out_size, bias_size;
-  bool direct;   // sums are the output
-  int64_t lead;  // see LinearBlock
+  int64_t run_rows;  // of the weight's rows in each of plan.runs runs; fewer than kRunTile are left
+  bool direct;       // sums are the output
+  int64_t lead;      // see LinearBlock
 };
 
 LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) {
@@ -109,6 +111,10 @@ int64_t lead_of(const LinearArgs& args, const LinearKernel& kernel, const Linear
       static_cast<uint64_t>(args.weight.stride(0)) * dtype_size(args.weight.dtype()) % kLine != 0)
     return 0;
   return static_cast<int64_t>(start / dtype_size(args.weight.dtype()));
+}
+
+int64_t rows_of_run(int64_t n, const LinearPlan& plan) {
+  return plan.runs == 1 ? n : n / kRunTile * (kRunTile / plan.runs);
 }
 
 Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan,
@@ -136,6 +142,7 @@ Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const L
       .weight_size = size(args.weight),
       .out_size = size(args.out),
       .bias_size = size(args.bias),
+      .run_rows = rows_of_run(args.weight.dim(0), plan),
       .direct = args.out.dtype() == DType::kFloat32 && !args.bias.defined() && !args.accumulate,
       .lead = lead_of(args, kernel, plan),
   };
@@ -206,6 +213,25 @@ void run_resident(const Problem& p, LinearBlock& block, const Scratch& scratch, 
   if (!p.direct) finish_block(p, block, sums, 0, begin, end - begin);
 }
 
+// One token's rows [begin, end) of every run, and with the last the rows that no run has.
+void run_runs(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
+              int64_t end) {
+  const int64_t runs = p.plan.runs, left = runs * p.run_rows;
+  block.tokens = 1;
+  block.groups = 1;
+  block.runs = runs;
+  block.run_stride = p.run_rows * p.weight_stride;
+  block.run_sums = p.direct ? p.run_rows : p.plan.chunk_rows;
+  block.rows = end - begin;
+  block.weight = p.weight + begin * p.weight_stride;
+  block.sums = sums_at(p, scratch, 0, begin);
+  p.kernel.multiply(block);
+  for (int64_t i = 0; i < runs && !p.direct; ++i)
+    finish_block(p, block, block.sums + i * block.run_sums, 0, i * p.run_rows + begin, block.rows);
+  block.runs = 1;
+  if (end == p.run_rows && left < p.n) run_resident(p, block, scratch, left, p.n);
+}
+
 // A group of tokens after the other against rows [begin, end), which stay in the second-level
 // cache. Meanwhile the next group's x and a share of the next task's rows
 // are fetched.
@@ -238,7 +264,7 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
   }
 }
 
-// Weight rows [begin, end), at most plan.chunk_rows.
+// Weight rows [begin, end), at most plan.chunk_rows, of every run.
 void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scratch) {
   const bool in_place = reads_x_in_place(p);
   LinearBlock block = {
@@ -250,10 +276,12 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
       .k = p.k + p.lead,
       .lead = p.lead,
       .block_k = p.plan.block_k,
+      .runs = 1,
       .sums_stride =
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
       .carry = scratch.carry,
   };
+  if (p.plan.runs > 1) return run_runs(p, block, scratch, begin, end);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
   run_groups(p, block, scratch, begin, end);
 }
@@ -298,7 +326,7 @@ void run_tasks(ThreadPool& pool, const Group& group, TaskRanges& tasks, int part
     while (p->first_task > task) --p;
     prepare_resident(*p, scratch, prepared);
     const int64_t begin = (task - p->first_task) * p->plan.chunk_rows;
-    run_chunk(*p, begin, std::min(p->n, begin + p->plan.chunk_rows), scratch);
+    run_chunk(*p, begin, std::min(p->run_rows, begin + p->plan.chunk_rows), scratch);
   }
 }
 
@@ -339,7 +367,7 @@ void run_cut(ExecContext& context, const Group& group) {
 }  // namespace
 
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads) {
+                       int num_threads, int64_t group_rows) {
   LinearPlan plan;
   const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
@@ -349,13 +377,15 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   // and 5.
   if (plan.num_groups == 3) plan.num_groups = 4;
   // At least eight tasks a thread keep the threads busy to within a few percent of each other.
-  plan.cut_beforehand = n * bytes_per_row * m < kCutBytes;
+  plan.cut_beforehand = std::max(n, group_rows) * bytes_per_row * m < kCutBytes;
+  plan.runs = m == 1 && !plan.cut_beforehand && n >= kRunTile ? kRuns : 1;
   const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
   const bool resident = m <= kResidentTokens;
   const int64_t for_cache = (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
   plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), int64_t{16},
                                plan.num_groups == 1 ? int64_t{kMaxRows} : kGroupChunkRows);
-  plan.chunk_rows = plan.chunk_rows / kRowTile * kRowTile;
+  if (plan.runs > 1) plan.chunk_rows /= plan.runs;
+  plan.chunk_rows = std::max(plan.chunk_rows / kRowTile * kRowTile, kRowTile);
   const bool revisit = plan.num_groups > 1 && resident;
   const bool whole_rows = bytes_per_row <= kWholeRowBytes;
   plan.block_k =
@@ -374,6 +404,8 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
     linear_with_features(context, args.first(kMaxGroup), features);
   const int64_t m = args[0].x.dim(0), k = args[0].x.dim(1);
   if (m == 0) return;
+  int64_t rows = 0;
+  for (const LinearArgs& one : args) rows += one.weight.dim(0);
   Group group;
   for (const LinearArgs& one : args) {
     const int64_t n = one.weight.dim(0);
@@ -381,10 +413,10 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
     const size_t x_bytes =
         kernel.x_layout == XLayout::kInPlace ? dtype_size(one.x.dtype()) : sizeof(float);
     const LinearPlan plan =
-        plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes, context.num_threads());
+        plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes, context.num_threads(), rows);
     group.problems[group.count++] =
         make_problem(one, kernel, plan, group.num_tasks, group.num_units);
-    group.num_tasks += (n + plan.chunk_rows - 1) / plan.chunk_rows;
+    group.num_tasks += (rows_of_run(n, plan) + plan.chunk_rows - 1) / plan.chunk_rows;
     group.num_units += (n + kUnitRows - 1) / kUnitRows;
     group.threads = std::max(group.threads, plan.threads);
     group.cut_beforehand &= plan.cut_beforehand;

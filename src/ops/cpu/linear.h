@@ -15,11 +15,13 @@ struct LinearPlan {
   int64_t block_k = 0;     // elements of k that a tile walks before the next tile's turn
   int threads = 1;
   bool cut_beforehand = false;  // a share a thread, instead of tasks that are claimed
+  int64_t runs = 1;             // see LinearBlock; chunk_rows are of each run
 };
 
-// `x_bytes` and `weight_bytes` are the sizes of an element as the kernel reads it.
+// `x_bytes` and `weight_bytes` are the sizes of an element as the kernel reads it; `group_rows` are
+// the weight rows of all projections of the call, when there are others than these n.
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads);
+                       int num_threads, int64_t group_rows = 0);
 
 void linear(ExecContext& context, std::span<const LinearArgs> group);
 

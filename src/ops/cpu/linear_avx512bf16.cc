@@ -10,12 +10,13 @@ namespace {
 
 constexpr int64_t kStep = 32;  // bfloat16 elements of a vector
 
-// Up to this length a token visits one row after the other, so that memory is read in one stream:
-// 16 streams end before the hardware's prefetcher has caught up with them.
+// Up to this length a token visits one row after the other, so that a cache is read in one stream.
 constexpr int64_t kShortRow = 1024;
 // How far ahead that stream is fetched, in bytes; a tenth faster than without from the last-level
 // cache, where 2 to 8 KiB are alike.
 constexpr int64_t kFetchAhead = 3072;
+// And each of several runs from memory, where 1 to 4 KiB are alike.
+constexpr int64_t kRunAhead = 1024;
 
 #define MI_UNROLL _Pragma("GCC unroll 32")
 // A call that takes accumulators would put all of them in memory.
@@ -204,6 +205,43 @@ MI_INLINE void multiply_short_rows(const LinearBlock& b, int64_t row) {
   store_sums<1, R>(acc, b.sums + row, b.sums_stride);
 }
 
+// The next R rows of every run, one after the other; the runs side by side.
+template <int R>
+MI_INLINE void multiply_run_rows(const LinearBlock& b, int64_t row) {
+  const char* x = static_cast<const char*>(b.x);
+  const char* w = static_cast<const char*>(b.weight) + row * b.weight_stride;
+  __m512 acc[kRuns][R];
+  const int64_t whole = b.k / kStep * kStep;
+  MI_UNROLL
+  for (int r = 0; r < R; ++r, w += b.weight_stride) {
+    Tile<1, kRuns> sums = {};
+    Rows<1> from(x, 0);
+    Rows<kRuns> weights(w, b.run_stride);
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < whole; k += kStep) {
+      MI_UNROLL
+      for (int i = 0; i < kRuns; ++i) _mm_prefetch(weights[i] + kRunAhead, _MM_HINT_T0);
+      step<1, kRuns, false>(from, weights, 0, sums);
+      from.advance(2 * kStep);
+      weights.advance(2 * kStep);
+    }
+    if (whole < b.k) step<1, kRuns, true>(from, weights, (uint32_t{1} << (b.k - whole)) - 1, sums);
+    MI_UNROLL
+    for (int i = 0; i < kRuns; ++i) acc[i][r] = sums[0][i];
+  }
+  MI_UNROLL
+  for (int i = 0; i < kRuns; ++i) {
+    const auto& tile = reinterpret_cast<const Tile<1, R>&>(acc[i]);
+    store_sums<1, R>(tile, b.sums + i * b.run_sums + row, 0);
+  }
+}
+
+void multiply_runs(const LinearBlock& b) {
+  int64_t row = 0;
+  for (; row + 4 <= b.rows; row += 4) multiply_run_rows<4>(b, row);
+  for (; row < b.rows; ++row) multiply_run_rows<1>(b, row);
+}
+
 template <int T, int R, int P>
 void multiply_rows(const LinearBlock& b, Pass& pass) {
   const char* w = static_cast<const char*>(b.weight);
@@ -247,6 +285,7 @@ int64_t tiles_of(int64_t tokens, int64_t rows) {
 }  // namespace
 
 void multiply_avx512bf16(const LinearBlock& b) {
+  if (b.runs > 1) return multiply_runs(b);
   const int64_t groups = b.groups;
   const int64_t size = b.tokens / groups, larger = b.tokens % groups;
   int64_t tiles = 0;

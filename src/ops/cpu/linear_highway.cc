@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "ops/cpu/linear_highway.cc"
 #include "ops/cpu/highway_targets.h"
 // After the targets.
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -114,8 +115,34 @@ void multiply_rows(const LinearBlock& b, int64_t t0, int64_t begin, int64_t end)
   for (; r < b.rows; ++r) multiply_tile<T, 1, W>(b, t0, r, begin, end);
 }
 
+// One token, a row of each run at a time.
+template <typename W>
+void multiply_runs(const LinearBlock& b) {
+  constexpr size_t kAhead = 1024 / sizeof(W);  // 1 to 4 KiB are alike
+  const D d;
+  const int64_t w_stride = b.weight_stride / static_cast<int64_t>(sizeof(W));
+  const int64_t run_stride = b.run_stride / static_cast<int64_t>(sizeof(W));
+  const float* x = static_cast<const float*>(b.x);
+  const W* w = static_cast<const W*>(b.weight);
+  for (int64_t row = 0; row < b.rows; ++row, w += w_stride) {
+    V acc[1][kRuns];
+#pragma GCC unroll 8
+    for (int i = 0; i < kRuns; ++i) acc[0][i] = hn::Zero(d);
+    int64_t k = 0;
+    for (; k + kStep<W> <= b.k; k += kStep<W>) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kRuns; ++i) hwy::Prefetch(w + i * run_stride + k + kAhead);
+      multiply_step<1, kRuns>(x + k, 0, w + k, run_stride, kStep<W>, false, acc);
+    }
+    if (k < b.k) multiply_step<1, kRuns>(x + k, 0, w + k, run_stride, b.k - k, true, acc);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRuns; ++i) b.sums[i * b.run_sums + row] = hn::ReduceSum(d, acc[0][i]);
+  }
+}
+
 template <typename W>
 void multiply(const LinearBlock& b) {
+  if (b.runs > 1) return multiply_runs<W>(b);
   const int64_t groups = (b.tokens + kTileTokens - 1) / kTileTokens;
   const int64_t size = b.tokens / groups, larger = b.tokens % groups;
   int64_t begin = 0;

@@ -14,6 +14,10 @@ constexpr int kResidentTokens = 24;
 // Most weight rows of one kernel call, and most outputs (tokens * rows).
 constexpr int kMaxRows = 256;
 constexpr int kMaxOutputs = kMaxTokens * kMaxRows;
+// Places at which one token's weights are read from memory at once, by each thread. Two threads
+// read 70 GB/s so, 62 in one stream each and 54 in 16 rows side by side, which end before the
+// hardware has caught up with them; six runs are no better, and eight worse.
+constexpr int kRuns = 4;
 // Accumulators that a kernel parks between two blocks of k, in floats: one 16-lane vector an
 // output.
 constexpr int64_t kCarryFloats = int64_t{kMaxOutputs} * 16;
@@ -38,8 +42,14 @@ struct LinearBlock {
   // start with as many elements that mean nothing, and k counts them: a kernel that reads each
   // weight several times then reads whole lines. The result does not depend on it.
   int64_t lead;
-  int64_t block_k;      // k is walked in blocks of this many, a multiple of 64; the result does not
-                        // depend on it
+  int64_t block_k;  // k is walked in blocks of this many, a multiple of 64; the result does not
+                    // depend on it
+  // 1, or kRuns: of one token whose weights come from memory, `rows` rows of each of as many runs,
+  // the first rows of two runs run_stride bytes apart and their sums run_sums floats. Everything up
+  // to here holds for each run; lead is 0, and k is walked whole.
+  int64_t runs;
+  int64_t run_stride;
+  int64_t run_sums;
   float* sums;          // [tokens][rows]
   int64_t sums_stride;  // floats
   // What the caller will want next, fetched ahead; rows 0 when nothing.
