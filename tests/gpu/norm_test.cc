@@ -89,6 +89,31 @@ TEST_F(Gpu, RmsNormMatchesTheReference) {
   }
 }
 
+// More than 1,024 rows of one 16-bit dtype: other kernels than few rows take.
+Problem many_rows(Random& random) {
+  const int64_t widths[] = {1024, 4096, 4100, 4608, 5120, 8192};
+  const DType dtype = random.below(2) == 0 ? DType::kBFloat16 : DType::kFloat16;
+  return {{1, 1025 + random.below(40), widths[random.below(std::size(widths))]},
+          dtype,
+          dtype,
+          dtype,
+          random.below(5) == 0,
+          random.below(3) == 0,
+          random.below(3) == 0 ? 8 : 0};
+}
+
+TEST_F(Gpu, NormsOfManyRowsMatchTheReference) {
+  Random random(fresh_seed() + 2);
+  for (int round = 0; round < cases(16); ++round) {
+    const Problem p = many_rows(random);
+    const std::string what = fmt::format("seed {} round {} {}", fresh_seed(), round, p.to_string());
+    if (round % 2 == 0)
+      check<RmsNormArgs>(p, {.eps = 1e-5F}, 1e-6, random, what, rms_norm, ref::rms_norm);
+    else
+      check<LayerNormArgs>(p, {}, 1e-5, random, what, layer_norm, ref::layer_norm);
+  }
+}
+
 TEST_F(Gpu, LayerNormMatchesTheReference) {
   Random random(fresh_seed() + 1);
   const int timed = static_cast<int>(std::size(kLayerNormCases));

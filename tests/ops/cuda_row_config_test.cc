@@ -22,6 +22,21 @@ TEST(CudaRowConfig, RegistersHoldEveryRowThatTheyCan) {
   }
 }
 
+TEST(CudaRowConfig, FullRowsLeaveNoThreadWithoutWork) {
+  for (const bool centred : {false, true}) {
+    for (int64_t width = 8; width <= 20000; width += 8) {
+      const RowConfig config = full_row_config(width, centred);
+      if (config.threads == 0) continue;
+      EXPECT_EQ(int64_t{config.threads} * config.groups * 8, width);
+      EXPECT_EQ(config.threads % 32, 0);
+      EXPECT_LE(config.threads, centred ? 256 : 512) << "what the kernel is compiled for";
+      EXPECT_EQ(config.groups, centred ? 4 : 2) << "the same";
+    }
+    EXPECT_GT(full_row_config(4096, centred).threads, 0);
+    EXPECT_EQ(full_row_config(4104, centred).threads, 0);
+  }
+}
+
 TEST(CudaRowMap, FindsTheRowsOfAnyView) {
   char base[1];
   const ConstTensorView view(base, {3, 4, 5, 6}, {1000, 200, 30, 1}, DType::kBFloat16);

@@ -9,8 +9,9 @@
 namespace miniinfer {
 
 // Times operators on a CUDA device. A case is prepared as often as it takes for its buffers to
-// exceed the L2 cache several times; one call on each is captured into a graph, and the median of
-// the graph's replays counts. Small cases keep their buffers in the cache, as a step does.
+// exceed the L2 cache several times; calls on them by turns are captured into a graph, and the
+// median of the graph's replays counts. Small cases keep their buffers in the cache, as a step
+// does.
 class DeviceBench {
  public:
   // Measures the device's limits, in about half a second: the copy of 2 GiB, and matrix products of

@@ -94,6 +94,76 @@ __global__ void __launch_bounds__(Traits::kThreads* Traits::kRows, Traits::kBloc
   }
 }
 
+// full_row_config()'s rows: without a bound to check, a residual or a dtype to ask for, 33.4 us
+// instead of 35.9 at 8192 x 4096.
+template <typename T, bool kCentre>
+__global__ void __launch_bounds__(kCentre ? 256 : 512, kCentre ? 4 : 3)
+    full_row_norm_kernel(NormParams p) {
+  constexpr int kGroups = kCentre ? 4 : 2, kMaxWarps = kCentre ? 8 : 16;
+  __shared__ float parts[2][kMaxWarps];
+  const int threads = static_cast<int>(blockDim.x), first = static_cast<int>(threadIdx.x) * kGroup;
+  const auto sum_of_row = [&](float value, float(&part)[kMaxWarps]) {
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = value;
+    __syncthreads();
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kMaxWarps; ++i)
+      if (i < threads / 32) sum += part[i];
+    return sum;
+  };
+  launch_dependents();
+  wait_for_previous();
+  const auto* x = reinterpret_cast<const T*>(p.x.base + blockIdx.x * p.x.steps[0]) + first;
+  auto* out = reinterpret_cast<T*>(p.out.base + blockIdx.x * p.out.steps[0]) + first;
+  Group<T> raw[kGroups];
+#pragma unroll
+  for (int c = 0; c < kGroups; ++c) raw[c].load(x + c * threads * kGroup);
+  float v[kGroups][kGroup];
+#pragma unroll
+  for (int c = 0; c < kGroups; ++c) raw[c].to_floats(v[c]);
+  const float each = 1.0F / static_cast<float>(p.width);
+  const auto all = [&](auto&& fn) {
+#pragma unroll
+    for (int c = 0; c < kGroups; ++c)
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) fn(v[c][k]);
+  };
+  if constexpr (kCentre) {
+    float sum = 0;
+    all([&](float e) { sum += e; });
+    const float mean = sum_of_row(sum, parts[1]) * each;
+    all([&](float& e) { e -= mean; });
+  }
+  float squares = 0;
+  all([&](float e) { squares += e * e; });
+  const float scale = rsqrtf(sum_of_row(squares, parts[0]) * each + p.eps);
+  const auto* weight = static_cast<const T*>(p.weight);
+  const auto* bias = static_cast<const T*>(p.bias);
+#pragma unroll
+  for (int c = 0; c < kGroups; ++c) {
+    const int at = c * threads * kGroup;
+    Group<T> group;
+    float shared[kGroup];
+#pragma unroll
+    for (int k = 0; k < kGroup; ++k) v[c][k] *= scale;
+    if (weight != nullptr) {
+      group.load(weight + first + at);
+      group.to_floats(shared);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[c][k] *= shared[k];
+    }
+    if (bias != nullptr) {
+      group.load(bias + first + at);
+      group.to_floats(shared);
+#pragma unroll
+      for (int k = 0; k < kGroup; ++k) v[c][k] += shared[k];
+    }
+    group.from_floats(v[c]);
+    group.store(out + at);
+  }
+}
+
 // Rows longer than registers hold: read again for each pass, from L2.
 template <typename Traits, bool kCentre>
 __global__ void __launch_bounds__(Traits::kThreads) long_norm_kernel(NormParams p) {
@@ -195,6 +265,15 @@ void run(const char* op, ExecContext& context, const Args& args, const ConstTens
   // Many 16-bit rows have more in flight over fewer threads.
   const bool spread = params.rows <= 1024 || args.x.dtype() == DType::kFloat32 ||
                       context.cuda_state().batch_invariant;
+  const RowConfig full = full_row_config(params.width, kCentre);
+  if (!spread && alike && full.threads > 0 && params.residual.base == nullptr &&
+      params.x.num == 1 && params.out.num == 1) {
+    const LaunchConfig config = {.grid = dim3(params.rows),
+                                 .block = dim3(static_cast<unsigned>(full.threads))};
+    if (args.out.dtype() == DType::kBFloat16)
+      return launch(context, config, op, full_row_norm_kernel<__nv_bfloat16, kCentre>, params);
+    return launch(context, config, op, full_row_norm_kernel<__half, kCentre>, params);
+  }
   dispatch_row_kernel(args.x.dtype(), aligned, params.width, spread, [&]<typename Traits>(Traits) {
     const LaunchConfig config = row_launch<Traits>(params.rows);
     using X = typename Traits::X;

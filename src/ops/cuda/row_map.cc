@@ -52,4 +52,11 @@ RowConfig row_config(int64_t width, bool spread) {
   return {1024, 0, 1};
 }
 
+RowConfig full_row_config(int64_t width, bool centred) {
+  const int groups = centred ? 4 : 2;
+  const int64_t threads = width / (8 * groups);
+  if (width < 4096 || width > 8192 || width % (int64_t{8} * groups * 32) != 0) return {};
+  return {static_cast<int>(threads), groups, 1};
+}
+
 }  // namespace miniinfer::cuda
