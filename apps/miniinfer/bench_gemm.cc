@@ -5,7 +5,7 @@
 
 #include "command.h"
 #include "llm/checkpoint.h"
-#include "ops/cuda/gemm_search.h"
+#include "llm/warm_products.h"
 #include "terminal.h"
 
 namespace miniinfer {
@@ -36,35 +36,35 @@ int gemm(const GemmFlags& flags) {
                                                  : ModelSource::from_shape(flags.shape);
   const ModelConfig config = read_description(source).config;
   ExecContext context = ExecContext::cuda();
-  const cuda::LayerSizes sizes = {.hidden = config.hidden_size,
-                                  .q = int64_t{config.num_heads} * config.head_dim,
-                                  .kv = int64_t{config.num_kv_heads} * config.head_dim,
-                                  .intermediate = config.intermediate_size,
-                                  .vocab = config.vocab_size,
-                                  .dtype = config.checkpoint_dtype};
-  const auto problems =
-      cuda::layer_problems(sizes, flags.tokens.empty() ? all_buckets() : flags.tokens);
+  const auto problems = cuda::layer_problems(layer_sizes(config, config.checkpoint_dtype),
+                                             flags.tokens.empty() ? all_buckets() : flags.tokens);
   bool header = false;
-  const auto results =
-      cuda::search_products(context, problems, flags.again, [&](const cuda::GemmSearch& search) {
-        if (!header)
-          print(fmt::format("{:>6} {:>7} {:>6} {:>9} {:>6} {:>10} {:>10} {:>8} {:>8} {:>6}\n", "M",
-                            "N", "K", "out", "tried", "first us", "best us", "TFLOP/s", "GB/s",
-                            "gain"));
-        header = true;
-        const cuda::GemmProblem& p = search.problem;
-        const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n),
-                   k = static_cast<double>(p.k);
-        const double bytes = (m * k + n * k) * static_cast<double>(dtype_size(p.in)) +
-                             m * n * static_cast<double>(dtype_size(p.out));
-        print(fmt::format(
-            "{:>6} {:>7} {:>6} {:>9} {:>6} {:>10.1f} {:>10.1f} {:>8.1f} {:>8.0f} {:>5.1f}%\n", p.m,
-            p.n, p.k, dtype_name(p.out), search.candidates, 1e6 * search.first_s,
-            1e6 * search.chosen_s, 2 * m * n * k / search.chosen_s / 1e12,
-            bytes / search.chosen_s / 1e9, 100 * (search.first_s / search.chosen_s - 1)));
-        flush();
-        if (interrupted()) std::exit(kInterruptedExit);
-      });
+  std::string warning;
+  const auto results = cuda::search_products(
+      context, problems,
+      {.again = flags.again,
+       .progress =
+           [&](const cuda::GemmSearch& search) {
+             if (!header)
+               print(fmt::format("{:>6} {:>7} {:>6} {:>9} {:>6} {:>10} {:>10} {:>8} {:>8} {:>6}\n",
+                                 "M", "N", "K", "out", "tried", "first us", "best us", "TFLOP/s",
+                                 "GB/s", "gain"));
+             header = true;
+             const cuda::GemmProblem& p = search.problem;
+             const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n),
+                        k = static_cast<double>(p.k);
+             const double bytes = (m * k + n * k) * static_cast<double>(dtype_size(p.in)) +
+                                  m * n * static_cast<double>(dtype_size(p.out));
+             print(fmt::format(
+                 "{:>6} {:>7} {:>6} {:>9} {:>6} {:>10.1f} {:>10.1f} {:>8.1f} {:>8.0f} {:>5.1f}%\n",
+                 p.m, p.n, p.k, dtype_name(p.out), search.candidates, 1e6 * search.first_s,
+                 1e6 * search.chosen_s, 2 * m * n * k / search.chosen_s / 1e12,
+                 bytes / search.chosen_s / 1e9, 100 * (search.first_s / search.chosen_s - 1)));
+             flush();
+             if (interrupted()) std::exit(kInterruptedExit);
+           }},
+      &warning);
+  if (!warning.empty()) print_warnings({warning});
   print(fmt::format("{} products, {} of them searched now\n", problems.size(), results.size()));
   flush();
   return 0;

@@ -10,6 +10,7 @@
 #include "llm/bad_words.h"
 #include "llm/reject.h"
 #include "llm/stream_state.h"
+#include "llm/warm_products.h"
 #include "text/chat_encode.h"
 
 namespace miniinfer {
@@ -48,8 +49,12 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options, Profiler*
   ExecContext context =
       plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
   plan_.device.reset();
-  context.set_profiler(profiler);
   if (!plan_.warning.empty()) config_.warnings.push_back(plan_.warning);
+  if (plan_.on_gpu) {
+    std::string warning = warm_products(context, config_, plan_.dtype, plan_.engine);
+    if (!warning.empty()) config_.warnings.push_back(std::move(warning));
+  }
+  context.set_profiler(profiler);
   std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype, context.device());
   engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();

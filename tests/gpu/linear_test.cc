@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include <fmt/format.h>
@@ -244,6 +246,7 @@ TEST_F(LinearGpu, ASearchChoosesAndItsChoiceIsRight) {
   setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
   ExecContext fresh = ExecContext::cuda();
   const cuda::GemmProblem problem{.m = 96, .n = 1536, .k = 512};
+  EXPECT_TRUE(cuda::search_products(fresh, {&problem, 1}, {.seconds = -1}).empty()) << "in no time";
   const auto found = cuda::search_products(fresh, {&problem, 1});
   ASSERT_EQ(found.size(), 1U);
   EXPECT_GT(found[0].candidates, 0);
@@ -256,6 +259,36 @@ TEST_F(LinearGpu, ASearchChoosesAndItsChoiceIsRight) {
   // Another context finds it in the cache.
   ExecContext next = ExecContext::cuda();
   EXPECT_TRUE(cuda::search_products(next, {&problem, 1}).empty());
+  unsetenv("XDG_CACHE_HOME");
+}
+
+TEST_F(LinearGpu, ADamagedOrReadOnlyTableIsToldAndNoError) {
+  const TempDir cache;
+  setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
+  const cuda::GemmProblem problem{.m = 96, .n = 1536, .k = 512};
+  const auto search = [&](std::string& warning) {
+    ExecContext fresh = ExecContext::cuda();
+    return cuda::search_products(fresh, {&problem, 1}, {}, &warning).size();
+  };
+  std::string warning;
+  EXPECT_EQ(search(warning), 1U);
+  EXPECT_EQ(warning, "");
+  std::filesystem::path file;
+  for (const auto& entry : std::filesystem::directory_iterator(cache.path() / "miniinfer"))
+    file = entry.path();
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 5);
+  search(warning);
+  EXPECT_NE(warning.find("damaged"), std::string::npos) << warning;
+  EXPECT_EQ(search(warning), 0U) << "it was written anew";
+  EXPECT_EQ(warning, "");
+  std::ofstream(file) << "another file";
+  EXPECT_EQ(search(warning), 1U);
+  EXPECT_NE(warning.find("damaged"), std::string::npos) << warning;
+  // No directory can be made where a file lies.
+  std::ofstream(cache.path() / "file") << "x";
+  setenv("XDG_CACHE_HOME", (cache.path() / "file").c_str(), 1);
+  EXPECT_EQ(search(warning), 1U);
+  EXPECT_NE(warning.find("cannot be written"), std::string::npos) << warning;
   unsetenv("XDG_CACHE_HOME");
 }
 

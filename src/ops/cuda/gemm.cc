@@ -88,9 +88,20 @@ GemmState::GemmState(ExecContext& context)
       table_(context.cuda_state().info().name, lt_.GetVersion()) {
   check_lt(lt_.Create(&handle_), "Create");
   cache_file_ = gemm_cache_file(context.cuda_state().info().name, lt_.GetVersion());
-  if (std::ifstream in(cache_file_); in)
-    table_.merge(std::string(std::istreambuf_iterator<char>(in), {}));
+  read_cache();
   for (const std::string_view text : shipped_gemm_tables()) table_.merge(text);
+}
+
+void GemmState::read_cache() {
+  std::ifstream in(cache_file_);
+  if (!in) return;
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  const auto lines = static_cast<size_t>(std::ranges::count(text, '\n'));
+  const size_t read = table_.merge(text);
+  // A line for each entry behind the first, and all end.
+  if (in.bad() || lines == 0 || !text.ends_with('\n') || read + 1 != lines)
+    damage_ = fmt::format("{}: damaged: {} entries could be read, the rest is searched again",
+                          cache_file_, read);
 }
 
 GemmState::~GemmState() {
@@ -98,7 +109,7 @@ GemmState::~GemmState() {
   if (handle_ != nullptr) lt_.Destroy(handle_);
 }
 
-bool GemmState::save() const {
+bool GemmState::save() {
   if (cache_file_.empty()) return false;
   const std::filesystem::path path = cache_file_;
   // Through a name of our own: two processes may save at once, and a reader sees a whole file.
@@ -113,6 +124,7 @@ bool GemmState::save() const {
     std::filesystem::remove(part, error);
     return false;
   }
+  damage_.clear();
   return true;
 }
 

@@ -40,12 +40,15 @@ class GemmState {
 
   // search_products() without saving.
   std::vector<GemmSearch> search(ExecContext& context, std::span<const GemmProblem> problems,
-                                 bool again,
-                                 const std::function<void(const GemmSearch&)>& progress);
+                                 const GemmSearchOptions& options);
 
   // Writes the table to the user's cache; a directory that cannot be written is no error. Returns
   // whether it was written.
-  bool save() const;
+  bool save();
+  const std::string& cache_file() const { return cache_file_; }  // empty: there is no such place
+  // What was wrong with the table in the user's cache when it was read; empty for nothing, and
+  // after save().
+  const std::string& damage() const { return damage_; }
   const GemmTable& table() const { return table_; }
 
  private:
@@ -64,6 +67,7 @@ class GemmState {
   struct Product;  // the library's descriptions of it, and the algorithm chosen
   struct Search;
 
+  void read_cache();
   Product make_product(const ProductKey& key) const;
   std::vector<LtHeuristic> candidates(const Product& product, int alignment, int wanted,
                                       uint32_t reductions) const;
@@ -79,7 +83,7 @@ class GemmState {
   LtContext* handle_ = nullptr;
   Tensor workspace_;
   GemmTable table_;
-  std::string cache_file_;
+  std::string cache_file_, damage_;
   std::unordered_map<ProductKey, std::unique_ptr<Product>, ProductKeyHash> products_;
   std::unordered_map<GemmKey, std::optional<LtAlgo>, GemmKeyHash> for_all_rows_;  // keys of 0 rows
 };

@@ -1,6 +1,9 @@
 #include "ops/cuda/gemm_search.h"
 
 #include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/statistics.h"
@@ -153,8 +156,9 @@ std::vector<GemmProblem> layer_problems(const LayerSizes& sizes, std::span<const
 }
 
 std::vector<GemmSearch> GemmState::search(ExecContext& context,
-                                          std::span<const GemmProblem> problems, bool again,
-                                          const std::function<void(const GemmSearch&)>& progress) {
+                                          std::span<const GemmProblem> problems,
+                                          const GemmSearchOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   std::vector<GemmProblem> missing;
   int64_t x_bytes = 0, weight_bytes = 0, out_bytes = 0;
   for (const GemmProblem& problem : problems) {
@@ -163,7 +167,7 @@ std::vector<GemmSearch> GemmState::search(ExecContext& context,
                          .k = problem.k,
                          .in = problem.in,
                          .out = problem.out};
-    if (!again && table_.find(key) != nullptr) continue;
+    if (!options.again && table_.find(key) != nullptr) continue;
     missing.push_back(problem);
     x_bytes = std::max(x_bytes, bytes_of(problem.m * problem.k, problem.in));
     weight_bytes = std::max(weight_bytes, round_up(bytes_of(problem.n * problem.k, problem.in)));
@@ -177,6 +181,8 @@ std::vector<GemmSearch> GemmState::search(ExecContext& context,
                 .out = Tensor({round_up(out_bytes)}, DType::kUInt8, device)};
   DType filled = DType::kBool;
   for (const GemmProblem& problem : missing) {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    if (passed.count() > options.seconds) break;
     if (filled != problem.in) {
       filled = problem.in;
       for (const Tensor* tensor : {&memory.x, &memory.weights, &memory.out})
@@ -184,18 +190,23 @@ std::vector<GemmSearch> GemmState::search(ExecContext& context,
                     filled, 1);
     }
     results.push_back(search_one(context, problem, memory));
-    if (progress) progress(results.back());
+    if (options.progress) options.progress(results.back());
   }
   products_.clear();  // they may hold what was chosen before
   return results;
 }
 
 std::vector<GemmSearch> search_products(ExecContext& context, std::span<const GemmProblem> problems,
-                                        bool again,
-                                        const std::function<void(const GemmSearch&)>& progress) {
+                                        const GemmSearchOptions& options, std::string* warning) {
   GemmState& gemm = GemmState::of(context);
-  auto results = gemm.search(context, problems, again, progress);
-  if (!results.empty()) gemm.save();
+  std::string told = gemm.damage();
+  auto results = gemm.search(context, problems, options);
+  if ((!results.empty() || !told.empty()) && !gemm.save())
+    told += fmt::format(
+        "{}{}: cannot be written: products are searched again at the next start",
+        told.empty() ? "" : "; ",
+        gemm.cache_file().empty() ? "a cache without XDG_CACHE_HOME and HOME" : gemm.cache_file());
+  if (warning != nullptr) *warning = std::move(told);
   return results;
 }
 

@@ -3,7 +3,9 @@
 // Choosing the matrix library's algorithms by measuring them, at warm-up.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "miniinfer/context.h"
@@ -41,13 +43,21 @@ struct GemmSearch {
   double chosen_s = 0;  // the fastest
 };
 
-// Times the library's candidates for every problem that the table lacks (for all with `again`),
-// puts the fastest into the context's table, and writes the table to the user's cache. Takes device
-// memory for the largest problem while it runs and waits for the device: before memory is given to
-// the KV cache, never during a capture. Results come in order. Throws Error resource_exhausted,
-// unsupported without cuBLASLt.
-std::vector<GemmSearch> search_products(
-    ExecContext& context, std::span<const GemmProblem> problems, bool again = false,
-    const std::function<void(const GemmSearch&)>& progress = {});
+struct GemmSearchOptions {
+  bool again = false;  // problems that the table knows too
+  // No problem is begun later: what is left out is searched the next time.
+  double seconds = std::numeric_limits<double>::infinity();
+  std::function<void(const GemmSearch&)> progress;
+};
+
+// Times the library's candidates for every problem that the table lacks, puts the fastest into the
+// context's table, and writes the table to the user's cache when it changed or was damaged there.
+// Takes device memory for the largest problem while it runs and waits for the device: before memory
+// is given to the KV cache, never during a capture. Results come in order. `warning`, if given, is
+// told of a table that was damaged or cannot be written: neither is an error. Throws Error
+// resource_exhausted, unsupported without cuBLASLt.
+std::vector<GemmSearch> search_products(ExecContext& context, std::span<const GemmProblem> problems,
+                                        const GemmSearchOptions& options = {},
+                                        std::string* warning = nullptr);
 
 }  // namespace miniinfer::cuda

@@ -37,8 +37,8 @@ void fill_random(ExecContext&, void*, int64_t, DType, uint32_t) {
 std::vector<GemmProblem> layer_problems(const LayerSizes&, std::span<const int64_t>) {
   unavailable("linear");
 }
-std::vector<GemmSearch> search_products(ExecContext&, std::span<const GemmProblem>, bool,
-                                        const std::function<void(const GemmSearch&)>&) {
+std::vector<GemmSearch> search_products(ExecContext&, std::span<const GemmProblem>,
+                                        const GemmSearchOptions&, std::string*) {
   unavailable("linear");
 }
 
