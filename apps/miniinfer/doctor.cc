@@ -1,5 +1,6 @@
 #include "llm/doctor.h"
 
+#include <cstdlib>
 #include <random>
 
 #include <fmt/format.h>
@@ -79,8 +80,11 @@ void add_doctor(CLI::App& app, Action& action) {
   app.callback([flags, &action] {
     action = [flags] {
       ProgressLine line;
-      const Json report = doctor_report(flags->threads, std::random_device{}(),
-                                        [&](const std::string& what) { line.show(-1, what); });
+      const Json report =
+          doctor_report(flags->threads, std::random_device{}(), [&](const std::string& what) {
+            if (interrupted()) std::exit(kInterruptedExit);
+            line.show(-1, what);
+          });
       line.clear();
       if (flags->json)
         print(to_line(report) + "\n");

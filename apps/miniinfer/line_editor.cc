@@ -36,7 +36,7 @@ namespace {
 
 // Reads one character as el_wgetc() wants it, but gives up when interrupted.
 int read_character(EditLine*, wchar_t* character) {
-  if (!wait_for_stdin()) {
+  if (!wait_for_input(STDIN_FILENO)) {
     errno = EINTR;
     return -1;
   }

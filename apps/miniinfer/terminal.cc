@@ -87,11 +87,11 @@ bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
 }
 
-bool wait_for_stdin() {
+bool wait_for_input(int fd) {
   // The time limit serves a signal that another thread took, or that came before poll() was
   // entered.
   constexpr int kMilliseconds = 100;
-  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  pollfd input{.fd = fd, .events = POLLIN, .revents = 0};
   while (!interrupted())
     if (poll(&input, 1, kMilliseconds) > 0) return true;
   return false;
@@ -99,7 +99,8 @@ bool wait_for_stdin() {
 
 LineReader::LineReader(const std::string& path) : path_(path), fd_(STDIN_FILENO) {
   if (path == "-") return;
-  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A named pipe would hold the program here, deaf to SIGINT, until somebody writes to it.
+  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0)
     throw Error(ErrorCode::kInvalidArgument, path + ": cannot be read: " + std::strerror(errno));
 }
@@ -110,7 +111,7 @@ LineReader::~LineReader() {
 
 bool LineReader::refill() {
   constexpr size_t kChunk = 65536;
-  if (fd_ == STDIN_FILENO && !wait_for_stdin()) return false;
+  if (!wait_for_input(fd_)) return false;
   const size_t size = buffer_.size();
   buffer_.resize(size + kChunk);
   const ssize_t count = read(fd_, buffer_.data() + size, kChunk);
@@ -121,8 +122,8 @@ bool LineReader::refill() {
 }
 
 bool LineReader::ready() const {
-  if (fd_ != STDIN_FILENO || buffer_.find('\n', position_) != std::string::npos) return true;
-  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  if (buffer_.find('\n', position_) != std::string::npos) return true;
+  pollfd input{.fd = fd_, .events = POLLIN, .revents = 0};
   return poll(&input, 1, 0) > 0;
 }
 
@@ -134,6 +135,7 @@ std::string LineReader::rest() {
 }
 
 bool LineReader::read_line(std::string& line) {
+  if (interrupted()) return false;  // with lines left that were read ahead
   for (size_t searched = position_;;) {
     const size_t end = buffer_.find('\n', searched);
     if (end != std::string::npos) {

@@ -34,8 +34,8 @@ bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 
-// Waits until stdin has something to read or has ended; false when interrupted meanwhile.
-bool wait_for_stdin();
+// Waits until a file has something to read or has ended; false when interrupted meanwhile.
+bool wait_for_input(int fd);
 
 // Lines of a file; "-" is stdin. Ends early when interrupted.
 class LineReader {

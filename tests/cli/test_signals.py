@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 LONG = ["--prompts-file", "-", "--ignore-eos", "--max-tokens", "1500", "--json"]
 
 
@@ -29,6 +31,36 @@ def test_ctrl_c_ends_a_stream_with_130(miniinfer):
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
+
+
+@pytest.mark.parametrize("written", [None, "", '{"text": "a"}\n'])
+@pytest.mark.parametrize("command", [["run", "--json", "--prompts-file"], ["tokenize", "tiny-assistant", "--input-file"]])
+def test_ctrl_c_while_a_named_pipe_is_waited_for(miniinfer, tmp_path, command, written):
+    """Whether somebody has the pipe open, and has written, or not."""
+    pipe = tmp_path / "lines"
+    os.mkfifo(pipe)
+    process = subprocess.Popen([miniinfer, *command, pipe], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    writer = None if written is None else os.open(pipe, os.O_RDWR)
+    if writer is not None:
+        os.write(writer, written.encode())
+    with pytest.raises(subprocess.TimeoutExpired):  # it waits
+        process.wait(timeout=1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    if writer is not None:
+        os.close(writer)
+
+
+def test_ctrl_c_stops_the_lines_that_were_read_ahead(miniinfer, tmp_path):
+    many = tmp_path / "many.jsonl"
+    many.write_text('{"text": "word"}\n' * 4_000_000)
+    process = subprocess.Popen([miniinfer, "tokenize", "tiny-assistant", "--input-file", many], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    answered = 1 + process.stdout.read().count(b"\n")
+    assert process.wait(timeout=20) == 130
+    assert answered < 4_000_000
 
 
 def test_a_reader_that_leaves_ends_the_program_quietly(miniinfer):
