@@ -16,10 +16,10 @@
 namespace miniinfer {
 namespace {
 
-// Grammars kept for the next request with the same text. One takes its text several times over,
-// hence the second limit.
+// Grammars kept for the next request with the same text. An ordinary one holds 0.2 to 0.5 MB, the
+// largest 32, hence the second limit, which is one of memory.
 constexpr size_t kMaxCached = 64;
-constexpr size_t kMaxCachedBytes = size_t{4} << 20;
+constexpr size_t kMaxCachedBytes = size_t{64} << 20;
 
 using GrammarPtr = std::shared_ptr<const Grammar>;
 
@@ -87,6 +87,13 @@ class StructuredOutputCompiler::Impl {
         vocab_size_(vocab_size),
         eos_token_ids_(std::move(eos_token_ids)) {}
 
+  size_t cached_bytes() {
+    std::lock_guard lock(mutex_);
+    size_t bytes = 0;
+    for (const Entry& entry : entries_) bytes += entry.bytes();
+    return bytes;
+  }
+
   MakeMask compile(const StructuredOutput& output) {
     prepare();
     return [grammar = find_or_compile(output), pool = pool_, vocab_size = vocab_size_] {
@@ -97,7 +104,9 @@ class StructuredOutputCompiler::Impl {
  private:
   struct Entry {
     std::string key;
-    std::shared_future<GrammarPtr> grammar;  // requests for one text share one compilation
+    std::shared_future<GrammarPtr> compilation;  // requests for one text share one
+    GrammarPtr grammar;                          // once it is compiled
+    size_t bytes() const { return key.size() + (grammar ? grammar->bytes() : 0); }
   };
 
   void prepare() {
@@ -116,17 +125,19 @@ class StructuredOutputCompiler::Impl {
       for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
         if (entry->key != key) continue;
         entries_.splice(entries_.begin(), entries_, entry);
-        const std::shared_future<GrammarPtr> grammar = entry->grammar;
+        const std::shared_future<GrammarPtr> compilation = entry->compilation;
+        evict();
         lock.unlock();
-        return grammar.get();
+        return compilation.get();
       }
-      entries_.push_front({key, promise.get_future().share()});
-      bytes_ += key.size();
+      entries_.push_front({key, promise.get_future().share(), nullptr});
     }
     try {
       GrammarPtr grammar = compile_grammar(*vocabulary_, output);
       promise.set_value(grammar);
       std::lock_guard lock(mutex_);
+      for (Entry& entry : entries_)
+        if (entry.key == key) entry.grammar = grammar;
       evict();
       return grammar;
     } catch (...) {
@@ -136,17 +147,18 @@ class StructuredOutputCompiler::Impl {
     }
   }
 
+  // Under mutex_. Sums anew each time: grammars grow with what texts teach them.
   void evict() {
-    while (entries_.size() > 1 && (entries_.size() > kMaxCached || bytes_ > kMaxCachedBytes)) {
-      bytes_ -= entries_.back().key.size();
-      entries_.pop_back();
-    }
+    size_t bytes = 0, kept = 0;
+    std::erase_if(entries_, [&](const Entry& entry) {
+      bytes += entry.bytes();
+      return ++kept > kMaxCached || bytes > kMaxCachedBytes;
+    });
   }
 
   void forget(const std::string& key) {
     std::lock_guard lock(mutex_);
-    const auto removed = std::erase_if(entries_, [&](const Entry& e) { return e.key == key; });
-    bytes_ -= removed * key.size();
+    std::erase_if(entries_, [&](const Entry& e) { return e.key == key; });
   }
 
   const std::shared_ptr<const Tokenizer> tokenizer_;
@@ -159,7 +171,6 @@ class StructuredOutputCompiler::Impl {
 
   std::mutex mutex_;
   std::list<Entry> entries_;  // the last used first
-  size_t bytes_ = 0;          // of their keys
 };
 
 StructuredOutputCompiler::StructuredOutputCompiler(std::shared_ptr<const Tokenizer> tokenizer,
@@ -167,6 +178,10 @@ StructuredOutputCompiler::StructuredOutputCompiler(std::shared_ptr<const Tokeniz
                                                    std::vector<int32_t> eos_token_ids)
     : impl_(std::make_unique<Impl>(std::move(tokenizer), vocab_size, std::move(eos_token_ids))) {}
 StructuredOutputCompiler::~StructuredOutputCompiler() = default;
+
+size_t StructuredOutputCompiler::cached_bytes() const {
+  return impl_->cached_bytes();
+}
 
 StructuredOutputCompiler::MakeMask StructuredOutputCompiler::compile(
     const StructuredOutput& output) {

@@ -33,6 +33,9 @@ class StructuredOutputCompiler {
   // complex.
   MakeMask compile(const StructuredOutput& output);
 
+  // Of memory held by the constraints that are kept: 64 MiB at most.
+  size_t cached_bytes() const;
+
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;

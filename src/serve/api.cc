@@ -161,6 +161,12 @@ bool Api::check_post(const HttpRequest& request, const Route& route, HttpReply& 
                            headers_of(request));
     return false;
   }
+  const std::string* encoding = request.header("Content-Encoding");
+  if (encoding != nullptr && *encoding != "identity") {
+    refusal = status_reply(415, "Content-Encoding: bodies must come as they are",
+                           "unsupported_media_type", headers_of(request));
+    return false;
+  }
   if (draining_) {
     refusal = error_reply(Error(ErrorCode::kUnavailable, "the server is shutting down"),
                           headers_of(request));
@@ -217,7 +223,7 @@ std::function<void()> Api::generate(bool chat, HttpRequest request,
 void Api::tokens(bool encode, HttpRequest request, std::shared_ptr<Responder> responder) {
   if (!services_->reserve(1)) return responder->reply(overloaded(request));
   services_->token_workers.post([services = services_.get(), encode, request = std::move(request),
-                           responder = std::move(responder)] {
+                                 responder = std::move(responder)] {
     try {
       const Json body = parse_body(request.body);
       responder->reply(

@@ -13,6 +13,8 @@ ErrorCode error_code(int32_t status) {
       return ErrorCode::kDataCorrupt;
     case MI_TEXT_UNSUPPORTED:
       return ErrorCode::kUnsupported;
+    case MI_TEXT_RESOURCE_EXHAUSTED:
+      return ErrorCode::kResourceExhausted;
     default:
       return ErrorCode::kInternal;
   }

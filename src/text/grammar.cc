@@ -58,6 +58,10 @@ Grammar::Grammar(const GrammarVocabulary& vocabulary, GrammarKind kind, std::str
 }
 Grammar::~Grammar() = default;
 
+size_t Grammar::bytes() const {
+  return mi_text_grammar_bytes(impl_->handle);
+}
+
 GrammarMatcher::GrammarMatcher(const Grammar& grammar) : impl_(std::make_unique<Impl>()) {
   impl_->param = grammar.impl_->param;
   FfiBytes error;

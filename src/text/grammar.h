@@ -37,13 +37,16 @@ class GrammarVocabulary {
 // A constraint on text, compiled against a vocabulary. Immutable, usable from any thread.
 class Grammar {
  public:
-  // Bounded whatever the text: 512 KiB of it, 5 s, and about 100 MB at worst. Throws Error
+  // Bounded whatever the text: 512 KiB of it, 5 s, and 32 MiB when compiled. Throws Error
   // invalid_argument (param: `param`) when it is malformed, matches nothing or is too complex.
   Grammar(const GrammarVocabulary& vocabulary, GrammarKind kind, std::string_view text,
           std::string_view param);
   ~Grammar();
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;
+
+  // Of memory held; what texts teach it adds some.
+  size_t bytes() const;
 
  private:
   friend class GrammarMatcher;
@@ -52,7 +55,9 @@ class Grammar {
 };
 
 // The progress of one text through a grammar; one thread at a time. What it computes is its own:
-// no other text of the same grammar can slow or break it.
+// no other text of the same grammar can slow or break it. It holds 64 MiB at most, and all of a
+// vocabulary 1 GiB: beyond, making or advancing one that holds more than 2 MiB throws Error
+// resource_exhausted.
 class GrammarMatcher {
  public:
   explicit GrammarMatcher(const Grammar& grammar);

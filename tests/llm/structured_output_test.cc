@@ -181,6 +181,50 @@ TEST(StructuredOutput, OneTextIsCompiledForAllWhoAsk) {
   EXPECT_EQ(refusals.load(), 80);
 }
 
+// Large grammars push each other out, and ordinary ones stay as long as there is room.
+TEST(StructuredOutput, TheConstraintsThatAreKeptAreBoundedInBytes) {
+  const auto tokenizer =
+      Tokenizer::from_json(embedded_text("tokenizer.json"), embedded_text("tokenizer_config.json"));
+  StructuredOutputCompiler compiler(tokenizer, tokenizer->vocab_size(), {2});
+  size_t most = 0;
+  std::vector<StructuredOutputCompiler::MakeMask> in_use;
+  for (int i = 0; i < 10; ++i) {
+    const std::string divisor = std::to_string(40'001 + 2 * i);  // some 18 MB each
+    in_use.push_back(compiler.compile({Kind::kJsonSchema, R"({"multipleOf":)" + divisor + "}"}));
+    most = std::max(most, compiler.cached_bytes());
+    EXPECT_LE(compiler.cached_bytes(), size_t{64} << 20);
+  }
+  EXPECT_GT(most, size_t{40} << 20);
+  for (const auto& make : in_use) EXPECT_NE(make(), nullptr);  // also those that are not kept
+  for (int i = 0; i < 200; ++i)
+    compiler.compile({Kind::kRegex, "[a-z]{" + std::to_string(i + 1) + "}"});
+  EXPECT_LT(compiler.cached_bytes(), size_t{64} << 20);
+}
+
+// A thousand texts of one costly grammar would hold 20 GB: those that find no room are refused, and
+// small ones go on beside them.
+TEST(StructuredOutput, TextsOfCostlyConstraintsAreBoundedTogether) {
+  const auto tokenizer =
+      Tokenizer::from_json(embedded_text("tokenizer.json"), embedded_text("tokenizer_config.json"));
+  StructuredOutputCompiler compiler(tokenizer, tokenizer->vocab_size(), {2});
+  const auto costly = compiler.compile({Kind::kJsonSchema, R"({"multipleOf":65535})"});
+  const auto small = compiler.compile({Kind::kRegex, "[a-z]+"});
+  std::vector<std::unique_ptr<TokenMask>> masks;
+  const auto add = [&] { masks.push_back(costly()); };
+  try {
+    for (int i = 0; i < 1000; ++i) add();
+    FAIL() << "a thousand of them were made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+  }
+  EXPECT_GT(masks.size(), 10u);
+  EXPECT_THROW(add(), Error);
+  EXPECT_NE(small(), nullptr);
+  masks.pop_back();
+  masks.pop_back();
+  EXPECT_NO_THROW(add());
+}
+
 // Masks that go while they are computed, and a compiler that goes before its masks.
 TEST(StructuredOutput, AMaskMayGoWhileItIsComputed) {
   const auto tokenizer =

@@ -99,6 +99,7 @@ def test_min_tokens_above_max_tokens(server):
 def test_stream_options(server):
     refused(server.chat(stream_options={"include_usage": True}), param="stream_options")
     refused(server.chat(stream=True, stream_options={"what": 1}), param="stream_options.what")
+    refused(server.chat(stream=True, stream_options={"include_usage": "x"}), param="stream_options.include_usage")
 
 
 def test_beyond_the_context(server):
@@ -146,6 +147,7 @@ def test_methods_types_and_paths(server):
         refused(server.request("DELETE", path), 405)
     refused(server.post(CHAT, "x", headers={"Content-Type": "text/plain"}), 415)
     refused(server.post(CHAT, "x", headers={"Content-Type": "application/jsonp"}), 415)
+    refused(server.post(CHAT, {"messages": MESSAGES}, headers={"Content-Encoding": "gzip"}), 415)
     assert server.post(CHAT, {"messages": MESSAGES}, headers={"Content-Type": "Application/JSON; charset=utf-8"}).status == 200
     for path in ("/v1", "/v1/", "/v2/models", "//v1/models", "/v1/../v1/models", "/%76%31/models", "/v1/embeddings", "/V1/models"):
         refused(server.get(path), 404)

@@ -70,6 +70,21 @@ def test_stream_with_usage(client):
     assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
 
 
+def test_stream_with_usage_in_every_chunk(client, server):
+    """As vLLM has it: of each choice by itself, and of all at the end."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = list(client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0, stream=True, n=2, max_tokens=5,
+                                                 stream_options=options))
+    for index in (0, 1):
+        usages = [chunk.usage for chunk in chunks[:-1] if chunk.choices[0].index == index]
+        assert [usage.completion_tokens for usage in usages] == [0, 1, 2, 3, 4, 5]
+        assert all(usage.total_tokens == usage.prompt_tokens + usage.completion_tokens for usage in usages)
+    assert chunks[-1].usage.completion_tokens == 10 and chunks[-1].usage.prompt_tokens == usages[0].prompt_tokens
+    events = server.post("/v1/completions", {"prompt": "Hi", "max_tokens": 3, "stream": True, "ignore_eos": True,
+                                             "stream_options": options}).events
+    assert [event["usage"]["completion_tokens"] for event in events[:-1]] == [1, 2, 3, 3]
+
+
 def test_stream_helper(client):
     with client.chat.completions.stream(model=MODEL, messages=QUESTION, temperature=0) as stream:
         stream.until_done()

@@ -17,6 +17,7 @@ enum MiTextStatus {
   MI_TEXT_DATA_CORRUPT = 2,
   MI_TEXT_UNSUPPORTED = 3,
   MI_TEXT_INTERNAL = 4,  // a panic was caught
+  MI_TEXT_RESOURCE_EXHAUSTED = 5,
 };
 
 typedef struct MiTextBytes {
@@ -107,6 +108,8 @@ void mi_text_vocabulary_free(MiTextVocabulary* vocabulary);
 int32_t mi_text_grammar_new(const MiTextVocabulary* vocabulary, int32_t kind, const uint8_t* text,
                             size_t size, MiTextGrammar** out, MiTextBytes* error);
 void mi_text_grammar_free(MiTextGrammar* grammar);
+// Bytes of memory that it holds; grows with what it learns.
+size_t mi_text_grammar_bytes(const MiTextGrammar* grammar);
 
 // The progress of one text; one thread at a time. Independent of the grammar once made.
 int32_t mi_text_matcher_new(const MiTextGrammar* grammar, MiTextMatcher** out, MiTextBytes* error);

@@ -8,6 +8,7 @@ pub enum Status {
     DataCorrupt = 2,
     Unsupported = 3,
     Internal = 4,
+    ResourceExhausted = 5,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,10 @@ impl Failure {
 
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self { status: Status::Unsupported, message: message.into() }
+    }
+
+    pub fn exhausted(message: impl Into<String>) -> Self {
+        Self { status: Status::ResourceExhausted, message: message.into() }
     }
 
     /// The message on one line: what it quotes may come from a file.

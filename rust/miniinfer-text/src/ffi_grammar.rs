@@ -66,13 +66,18 @@ pub unsafe extern "C" fn mi_text_grammar_free(grammar: *mut Grammar) {
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn mi_text_grammar_bytes(grammar: &Grammar) -> usize {
+    grammar.bytes()
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn mi_text_matcher_new(
     grammar: &Grammar,
     out: *mut *mut Matcher,
     error: *mut Bytes,
 ) -> i32 {
     guard(error, || {
-        out.write(Box::into_raw(Box::new(grammar.matcher())));
+        out.write(Box::into_raw(Box::new(grammar.matcher()?)));
         Ok(())
     })
 }

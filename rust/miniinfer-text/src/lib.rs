@@ -10,6 +10,7 @@ mod ffi_tokenizer;
 mod grammar;
 mod llama_class;
 mod load;
+mod memory;
 mod model_file;
 mod pre_tokenize;
 mod python_json;

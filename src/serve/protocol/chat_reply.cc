@@ -55,7 +55,7 @@ class ChatReply final : public ReplyBuilder {
  public:
   ChatReply(const GenerationRequest& request, ReplyContext context)
       : context_(std::move(context)),
-        writer_(context_, "chat.completion.chunk", request.include_usage),
+        writer_(context_, "chat.completion.chunk", request),
         choices_(request.num_choices()),
         reasoning_(request.reasoning_format),
         tools_(request.tool_format),
@@ -72,6 +72,7 @@ class ChatReply final : public ReplyBuilder {
     Choice& choice = choices_[index];
     if (!choice.splitter) begin(index, facts, events);
     const bool last = chunk.finish_reason.has_value();
+    writer_.count(index, facts.token_ids.size(), chunk.token_ids.size());
     MessageDelta delta = choice.splitter->push(std::move(chunk.text), last);
     if (last) {
       const bool calls = *chunk.finish_reason == "stop" && choice.splitter->has_calls();
@@ -102,19 +103,21 @@ class ChatReply final : public ReplyBuilder {
 
  private:
   void begin(size_t index, const PromptFacts& facts, std::string& events) {
-    choices_[index].splitter.emplace(reasoning_, opens_thinking(facts.token_ids), tools_,
-                                     "call_" + context_.id.substr(context_.id.find('-') + 1) + "_" +
-                                         std::to_string(index) + "_", one_call_);
+    choices_[index].splitter.emplace(
+        reasoning_, opens_thinking(facts.token_ids), tools_,
+        "call_" + context_.id.substr(context_.id.find('-') + 1) + "_" + std::to_string(index) + "_",
+        one_call_);
     if (prompt_logprobs_ && prompt_logprobs_value_.is_null())
       prompt_logprobs_value_ = prompt_logprobs_json(context_.tokenizer.get(), facts.logprobs);
     if (token_ids_) prompt_token_ids_ = facts.token_ids;
     if (!stream_) return;
+    writer_.count(index, facts.token_ids.size(), 0);
     scratch_ = "{\"index\":" + std::to_string(index) +
                ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
                "\"finish_reason\":null";
     if (token_ids_) scratch_ += ",\"prompt_token_ids\":" + Json(facts.token_ids).dump();
     scratch_ += '}';
-    writer_.write(scratch_, events);
+    writer_.write(index, scratch_, events);
   }
 
   // A template may open the thinking itself, at the very end of the prompt.
@@ -188,7 +191,7 @@ class ChatReply final : public ReplyBuilder {
       scratch_ += ",\"finish_reason\":null";
     if (token_ids_) scratch_ += ",\"token_ids\":" + Json(chunk.token_ids).dump();
     scratch_ += '}';
-    writer_.write(scratch_, events);
+    writer_.write(index, scratch_, events);
   }
 
   void append_delta(const MessageDelta& delta, bool empty_content) {

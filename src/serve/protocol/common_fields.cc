@@ -60,14 +60,22 @@ void read_stream_options(const Json& body, GenerationRequest& request) {
   if (options == nullptr) return;
   if (!options->is_object()) reject_field("stream_options", "must be an object");
   if (!request.stream) reject_field("stream_options", "is for streams only");
+  const auto flag = [&](const std::string& key, const Json& value) {
+    if (!value.is_boolean() && !value.is_null())
+      reject_field("stream_options." + key, "must be true or false");
+    return value.is_boolean() && value.get<bool>();
+  };
   for (const auto& [key, value] : options->items()) {
     if (key == "include_usage")
-      request.include_usage = find_bool(*options, "include_usage").value_or(false);
+      request.include_usage = flag(key, value);
+    else if (key == "continuous_usage_stats")
+      request.continuous_usage = flag(key, value);
     else if (key == "include_obfuscation" && (value.is_null() || value == false))
       continue;
     else
       reject_unsupported("stream_options." + printable(key));
   }
+  request.continuous_usage = request.continuous_usage && request.include_usage;
 }
 
 int read_priority(const Json& value) {

@@ -21,7 +21,7 @@ class CompletionReply final : public ReplyBuilder {
  public:
   CompletionReply(const GenerationRequest& request, ReplyContext context)
       : context_(std::move(context)),
-        writer_(context_, "text_completion", request.include_usage),
+        writer_(context_, "text_completion", request),
         choices_(request.num_choices()),
         stream_(request.stream),
         echo_(request.echo),
@@ -40,6 +40,7 @@ class CompletionReply final : public ReplyBuilder {
     piece.text += chunk.text;
     piece.stop_reason = stop_reason_json(chunk, stop_token_ids_);
     piece.token_ids = std::move(chunk.token_ids);
+    writer_.count(index, facts.token_ids.size(), piece.token_ids.size());
     if (logprobs_) {
       for (LogprobEntry& entry : chunk.logprobs) {
         piece.logprob_ids.push_back(entry.token_id);
@@ -127,7 +128,7 @@ class CompletionReply final : public ReplyBuilder {
       scratch_ += ",\"token_ids\":" + Json(piece.token_ids).dump();
     }
     scratch_ += '}';
-    writer_.write(scratch_, events);
+    writer_.write(index, scratch_, events);
   }
 
   ReplyContext context_;

@@ -31,6 +31,7 @@ struct GenerationRequest {
   SamplingParams params;
   bool default_max_tokens = false;  // what the context leaves
   bool stream = false, include_usage = false;
+  bool continuous_usage = false;  // every chunk says what its choice has used
   bool return_token_ids = false;
   bool echo = false;  // completions: the text begins with the prompt
   std::string user;   // the caller's label for the log

@@ -8,15 +8,17 @@ use llguidance::api::TopLevelGrammar;
 use regex_syntax::hir::{HirKind, Look};
 use serde_json::{json, Value};
 
+use super::account::Share;
 use super::gbnf;
 use super::limits::{
     COMPILE_STACK_BYTES, COMPILE_TIME, LEAST_NUMBER, MAX_ABANDONED, MAX_COMPILED_BYTES,
-    MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_RULES, MAX_TEXT_BYTES,
+    MAX_DIVISOR, MAX_LEARNED_BYTES, MAX_MATCHER_BYTES, MAX_RULES, MAX_TEXT_BYTES,
 };
 use super::matcher::{refused, too_complex};
 use super::{Matcher, Vocabulary};
 use crate::failure::{Failure, Outcome};
 use crate::ffi::caught;
+use crate::memory::weigh;
 
 #[derive(Clone, Copy)]
 pub enum Kind {
@@ -28,6 +30,8 @@ pub enum Kind {
 /// Compiled once, for any number of texts.
 pub struct Grammar {
     fresh: Mutex<Matcher>,
+    /// Of `fresh`, readable while somebody copies it.
+    bytes: AtomicUsize,
 }
 
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
@@ -56,13 +60,21 @@ impl Grammar {
             .spawn(job)
             .map_err(|e| Failure::invalid(format!("cannot be compiled now: {e}")))?;
         match receive.recv_timeout(COMPILE_TIME) {
-            Ok(compiled) => Ok(Self { fresh: Mutex::new(compiled?) }),
+            Ok(compiled) => Ok(Self::from(compiled?)),
             Err(_) => {
                 // Before the channel closes, and so before the thread can find it closed.
                 ABANDONED.fetch_add(1, Ordering::SeqCst);
                 Err(Failure::invalid("takes too long to compile"))
             }
         }
+    }
+
+    fn from(fresh: Matcher) -> Self {
+        Self { bytes: AtomicUsize::new(fresh.bytes()), fresh: Mutex::new(fresh) }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Later texts start with the caches of a text that has ended, where it computed more.
@@ -72,14 +84,19 @@ impl Grammar {
             return;
         };
         if learned > known && learned <= MAX_LEARNED_BYTES {
+            matcher.forget_text();
+            self.bytes.store(matcher.bytes(), Ordering::Relaxed);
             *fresh = matcher;
         }
     }
 
     /// Its caches are the text's own: another text can neither fill nor break them.
-    pub fn matcher(&self) -> Matcher {
+    pub fn matcher(&self) -> Outcome<Matcher> {
         let fresh = self.fresh.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        fresh.independent()
+        let matcher = fresh.independent();
+        drop(fresh);
+        matcher.check_size(MAX_MATCHER_BYTES)?;
+        Ok(matcher)
     }
 }
 
@@ -101,8 +118,10 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Outcome<Matcher> 
         Kind::Lark if gbnf::is_gbnf(text) => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
         Kind::Lark => TopLevelGrammar::from_lark(text.to_string()),
     };
-    let parser = vocabulary.factory.create_parser(grammar).map_err(|e| refused(&e.to_string()))?;
-    let mut matcher = Matcher::new(parser);
+    let create = || vocabulary.factory.create_parser(grammar);
+    let (parser, bytes) = weigh(create);
+    let parser = parser.map_err(|e| refused(&e.to_string()))?;
+    let mut matcher = Matcher::new(parser, Share::new(vocabulary.account.clone()), bytes);
     // The first mask shows whether anything can match, and every text starts with what it computed.
     matcher.fill(&mut [])?;
     matcher.check_size(MAX_COMPILED_BYTES)?;

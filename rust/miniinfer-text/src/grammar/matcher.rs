@@ -2,11 +2,15 @@
 
 use llguidance::TokenParser;
 
+use super::account::Share;
 use super::limits::MAX_MATCHER_BYTES;
 use crate::failure::{Failure, Outcome};
 use crate::ffi::caught;
+use crate::memory::weigh;
 
 pub struct Matcher {
+    /// Of what all of this holds.
+    share: Share,
     parser: TokenParser,
     /// The parser as it was before the first token; it shares the lexer's caches with `parser`.
     start: TokenParser,
@@ -15,15 +19,37 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    pub fn new(mut parser: TokenParser) -> Self {
-        parser.start_without_prompt();
-        Self { start: parser.clone(), parser, failed: None }
+    /// `bytes` is what the parser holds.
+    pub fn new(mut parser: TokenParser, mut share: Share, bytes: isize) -> Self {
+        let begin = || {
+            parser.start_without_prompt();
+            parser.clone()
+        };
+        let (start, more) = weigh(begin);
+        share.add(bytes + more);
+        Self { share, start, parser, failed: None }
     }
 
     /// One before its first token that shares nothing, with a copy of the caches.
     pub fn independent(&self) -> Self {
-        let start = self.start.deep_clone();
-        Self { parser: start.clone(), start, failed: None }
+        let ((start, parser), bytes) = weigh(|| {
+            let start = self.start.deep_clone();
+            (start.clone(), start)
+        });
+        let mut share = Share::new(self.share.account().clone());
+        share.add(bytes);
+        Self { share, start, parser, failed: None }
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Goes back to before the first token, with the caches as they are.
+    pub fn forget_text(&mut self) {
+        let ((), bytes) = weigh(|| self.parser = self.start.clone());
+        self.share.add(bytes);
     }
 
     /// Bytes of the lexer's caches; none of a matcher that failed, which nobody should start from.
@@ -59,12 +85,8 @@ impl Matcher {
     }
 
     /// What the lexer has cached grows with the text.
-    pub fn check_size(&mut self, limit: usize) -> Outcome<()> {
-        let bytes = self.guarded(|parser| Ok(parser.parser.lexer_stats().num_bytes))?;
-        if bytes > limit {
-            return Err(Failure::invalid("is too complex"));
-        }
-        Ok(())
+    pub fn check_size(&self, limit: usize) -> Outcome<()> {
+        self.share.check(limit)
     }
 
     fn guarded<T>(
@@ -74,7 +96,9 @@ impl Matcher {
         if let Some(message) = &self.failed {
             return Err(Failure::invalid(message.clone()));
         }
-        let failure = match caught(|| body(&mut self.parser)) {
+        let (result, bytes) = weigh(|| caught(|| body(&mut self.parser)));
+        self.share.add(bytes);
+        let failure = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => refused(&error.to_string()),
             Err(panic) => too_complex(&panic),

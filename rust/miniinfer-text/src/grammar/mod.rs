@@ -1,6 +1,7 @@
 //! Constraints on generated text: JSON schemas, regular expressions and grammars, compiled against
 //! one model's vocabulary.
 
+mod account;
 mod compile;
 mod gbnf;
 mod gbnf_parser;

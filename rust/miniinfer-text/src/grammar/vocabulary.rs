@@ -5,6 +5,7 @@ use std::sync::Arc;
 use llguidance::ParserFactory;
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
+use super::account::Account;
 use super::limits::parser_limits;
 use crate::failure::{Failure, Outcome};
 use crate::tokenizer::{Specials, Tokenizer};
@@ -14,6 +15,8 @@ const MAX_TOKEN_BYTES: usize = 1000;
 
 pub struct Vocabulary {
     pub factory: ParserFactory,
+    /// What the constraints made from it hold.
+    pub account: Arc<Account>,
 }
 
 impl Vocabulary {
@@ -40,7 +43,7 @@ impl Vocabulary {
             })?;
         factory.quiet();
         *factory.limits_mut() = parser_limits();
-        Ok(Self { factory })
+        Ok(Self { factory, account: Arc::default() })
     }
 }
 
