@@ -67,8 +67,8 @@ DeviceAttentionSizes attention_sizes(const DeviceInfo& info, int64_t max_tokens,
     sizes.workspace_bytes =
         std::max(sizes.workspace_bytes,
                  static_cast<size_t>(partials * decode_partial_floats(head_dim)) * 4 + 64);
-    sizes.device_work =
-        std::max(sizes.device_work, (units + launch.blocks) * kDecodeTaskInts + partials);
+    sizes.device_work = std::max(sizes.device_work, (units + launch.blocks) * kDecodeTaskInts +
+                                                        partials * kDecodeCountersAPartial);
     if (sequences >= max_sequences) break;
   }
   const int slots = prefill_slots(head_dim, dtype, is_hopper(info), info.multiprocessors);

@@ -49,8 +49,8 @@ int64_t pieces_of(const PrefillTask& tile, int sliding_window, int64_t piece_key
 }
 
 // Cuts the tiles' keys where the tasks of all `tasks_a_tile` heads alone leave thread blocks idle:
-// a short chunk over a long context. Until the tasks are listed a tile's `cut` is its first piece's,
-// which is the number of pieces.
+// a short chunk over a long context. Until the tasks are listed a tile's `cut` is its first
+// piece's, which is the number of pieces.
 void cut_tiles(int sliding_window, int64_t tasks_a_tile, AttentionWork& work) {
   work.num_prefill_partials = 0;
   MI_CHECK(work.prefill_slots <= kMaxPrefillSlots);
@@ -82,7 +82,8 @@ void add_decode_tasks(const AttentionProblem& p, int sliding_window, AttentionWo
   const size_t tasks = work.buffer.size(), counters = tasks + plan.tasks.size() * kDecodeTaskInts;
   work.num_decode = static_cast<int>(plan.tasks.size());
   work.num_partials = plan.num_partials;
-  work.buffer.resize(counters + plan.num_partials, 0);
+  work.buffer.resize(counters + static_cast<size_t>(plan.num_partials) * kDecodeCountersAPartial,
+                     0);
   work.buffer[kDecodeTasks] = static_cast<int32_t>(tasks);
   work.buffer[kDecodeCounters] = static_cast<int32_t>(counters);
   std::copy(plan.starts.begin(), plan.starts.end(), work.buffer.begin() + kDecodeStarts);

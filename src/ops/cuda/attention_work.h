@@ -72,6 +72,8 @@ inline int prefill_tile_tokens(int pack, int tile_rows) {
   return tile_rows / pack;
 }
 
+// Warps of a decode block that each count the pieces of what they write.
+inline constexpr int kDecodeCountersAPartial = 8;
 // Warps of a prefill block that each count the pieces of their rows.
 inline constexpr int kPrefillCountersAPartial = 12;
 

@@ -52,22 +52,33 @@ __device__ inline float* partial_at(const DecodeParams& p, int index) {
   return p.partials + int64_t{index} * (kDecodeRows * p.head_dim + kDecodeStatsFloats);
 }
 
-// Counts a piece of the task as done, by one thread after a barrier of all that wrote it; true for
-// the last of the pieces, whose threads then see, after another barrier, what all have written.
-__device__ inline bool count_piece(int32_t* counters, const DecodeTask& task) {
+// Counts what `part` of the block has of a piece of the task, by one thread after a barrier of
+// those that wrote it; true for the last of the pieces, whose threads then see, after another
+// barrier, what those parts have written.
+__device__ inline bool count_piece(int32_t* counters, const DecodeTask& task, int part) {
   unsigned before;
   asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
                : "=r"(before)
-               : "l"(counters + task.first_partial), "r"(task.num_partials - 1)
+               : "l"(counters + task.first_partial * kDecodeCountersAPartial + part),
+                 "r"(task.num_partials - 1)
                : "memory");
   return static_cast<int>(before) == task.num_partials - 1;
 }
 
 __device__ inline bool count_piece_by_block(int32_t* counters, const DecodeTask& task) {
   __shared__ bool last;
-  if (threadIdx.x == 0) last = count_piece(counters, task);
+  if (threadIdx.x == 0) last = count_piece(counters, task, 0);
   __syncthreads();
   return last;
+}
+
+// The same for each warp alone, which puts together what warps of its number have written: 0.25 us
+// less than to wait for the block twice.
+__device__ inline bool count_piece_by_warp(int32_t* counters, const DecodeTask& task) {
+  __syncwarp();
+  int last = 0;
+  if (threadIdx.x % 32 == 0) last = count_piece(counters, task, static_cast<int>(threadIdx.x / 32));
+  return __shfl_sync(~0U, last, 0) != 0;
 }
 
 // Reads partial results past L1, which may hold what was there before.
@@ -111,7 +122,9 @@ __device__ void store_part(const DecodeParams& p, const DecodeTask& task, int ro
   if (task.partial < 0) return store_result<T>(p, task, row, d, m);
   float* to = partial_at(p, task.partial);
   store2(to + row * p.head_dim + d, m.acc);
-  if (d == 0) store2(to + kDecodeRows * p.head_dim + 2 * row, {m.max, m.sum});
+  // By every warp that has some of the row: warps do not wait for each other.
+  if (d == 0 || threadIdx.x % 32 == 0)
+    store2(to + kDecodeRows * p.head_dim + 2 * row, {m.max, m.sum});
 }
 
 // Puts the results of a block's warps together and writes them out, or as a partial result. In the
@@ -201,6 +214,7 @@ __global__ void __launch_bounds__(32 * kMaxDecodeWarps, 1)
     }
     loader.next(i);
   }
+  loader.prefetch();
   if (!waited) wait_for_previous();
 
   const int group = p.num_heads / p.num_kv_heads;
@@ -248,10 +262,12 @@ __global__ void __launch_bounds__(32 * kMaxDecodeWarps, 1)
     }
     __syncthreads();
     merge_warps<T>(p, task, num_rows, turn, results, Stage::kResultStride, stats);
-    __syncthreads();
-    if (!C.exact && refills > 0) clear(ring + refill * Stage::kBytes, Stage::kBytes);
-    for (; refills > 0; --refills, refill = after(refill)) loader.next(refill);
-    if (task.partial >= 0 && count_piece_by_block(counters, task))
+    if (more) {
+      __syncthreads();  // the warps' results have been read
+      if (!C.exact && refills > 0) clear(ring + refill * Stage::kBytes, Stage::kBytes);
+      for (; refills > 0; --refills, refill = after(refill)) loader.next(refill);
+    }
+    if (task.partial >= 0 && count_piece_by_warp(counters, task))
       merge_partials<T>(p, task, num_rows);
     turn += blocks;
     task = next;

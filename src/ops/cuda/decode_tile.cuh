@@ -89,6 +89,18 @@ class BlockLoader {
     asm volatile("cp.async.commit_group;" ::: "memory");
   }
 
+  // Has a task's last two blocks brought into L2, where they wait for a free stage: memory is busy
+  // to the end of a short context (one of 8192 tokens takes 0.3 us less). Of a longer one blocks
+  // that do not wait for a stage keep others from theirs (16 x 1024 tokens: 19.5 us for 19.1).
+  __device__ void prefetch() const {
+    const int ahead = static_cast<int>(threadIdx.x % 32) - taken_;
+    if (block_ + 2 * warps_ < end_ || ahead < 0 || block_ + ahead * warps_ >= end_) return;
+    const int bytes = kBlockTokens * (C.exact ? C.dim : p_.head_dim) * 2;
+    const int64_t offset = (int64_t{ids_} * p_.num_kv_heads + kv_head_) * bytes;
+    prefetch_bulk(static_cast<const char*>(p_.keys) + offset, bytes);
+    prefetch_bulk(static_cast<const char*>(p_.values) + offset, bytes);
+  }
+
  private:
   // Goes to the next task that has a block for this warp; its record was fetched ahead.
   __device__ void open() {
