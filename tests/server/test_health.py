@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from running_server import Stopwatch
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 WALL = 0x40000000
@@ -42,20 +43,20 @@ def test_a_wedged_engine_is_known_within_ten_seconds(start, busy):
         thread.start()
         server.wait_for(lambda metrics: metrics["vllm:num_requests_running"] == 4)
     with frozen(server.process.pid):
-        begin = time.monotonic()
+        watch = Stopwatch()
         while (reply := server.get("/health")).status == 200:
-            assert time.monotonic() - begin < 10, "a dead engine behind a healthy /health"
+            assert watch.seconds() < 10, "a dead engine behind a healthy /health"
             time.sleep(0.05)
         assert reply.status == 503 and reply.error["message"] == "the engine is stuck" and reply.headers["Retry-After"]
-        assert time.monotonic() - begin > 1, "a long step is no death"
+        assert watch.seconds() > 1, "a long step is no death"
         assert server.get("/ping").status == 503
         if not busy:
             thread.start()
             time.sleep(0.1)
     # What stood still goes on, and says so.
-    deadline = time.monotonic() + 5
+    watch = Stopwatch()
     while server.get("/health").status != 200:
-        assert time.monotonic() < deadline
+        assert watch.seconds() < 5
         time.sleep(0.05)
     thread.join()
     assert replies[0].status == 200 and len(replies[0].json["choices"]) == 4

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from running_server import HOST, SANITIZED
+from running_server import HOST, SANITIZED, STALLS, Stopwatch
 
 ABORTS = int(os.environ.get("MINIINFER_ABORTS", "100"))
 LONG = {"max_tokens": 1900, "ignore_eos": True}
@@ -38,6 +38,7 @@ def test_overload_is_refused_quickly_and_holds_no_memory(start):
     body = json.dumps({"messages": [{"role": "user", "content": "word " * 200}], "max_tokens": 200, "ignore_eos": True})
     stop = time.monotonic() + 4
     before = resident(server)
+    STALLS.longest = 0
 
     def client(_):
         waits, served = [], 0
@@ -63,7 +64,7 @@ def test_overload_is_refused_quickly_and_holds_no_memory(start):
     assert sum(served for _, served in results) > 0 and len(waits) > 100
     p99 = waits[int(len(waits) * 0.99)]
     print(f"{len(waits)} refused, first byte after {statistics.median(waits) * 1e3:.1f} ms (median), {p99 * 1e3:.1f} ms (p99)")
-    assert SANITIZED or p99 < 0.05
+    assert SANITIZED or p99 < 0.05 + STALLS.longest
     assert SANITIZED or resident(server) - before < 64
     server.wait_for(idle)
 
@@ -82,23 +83,36 @@ def test_aborts_free_everything(start, state, stream):
     print("seed", seed)
 
     longest, patience = (150, 0.6) if state == "preempted" else (700, 0.3)
+    preemptions, over = [0], threading.Event()
+
+    def watch_preemptions():
+        while not over.wait(0.02):
+            preemptions[0] = server.metrics(timeout=60)["vllm:num_preemptions_total"]
+
+    watcher = threading.Thread(target=watch_preemptions)
+    if state == "preempted":
+        watcher.start()
 
     def abort(delay):
+        before, waited = preemptions[0], Stopwatch()
         prompt = [rng.randrange(10, 1000) for _ in range(rng.randint(50, longest))]
         body = json.dumps({"prompt": prompt, "stream": stream, "max_tokens": 1000, "ignore_eos": True, "n": rng.choice([1, 1, 2])})
         with socket.create_connection((HOST, server.port)) as sock:
             sock.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                          f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
             time.sleep(delay)
+            while state == "preempted" and preemptions[0] == before and waited.seconds() < 5:
+                time.sleep(0.01)
             if rng.random() < 0.3:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         list(pool.map(abort, [rng.uniform(0, patience) for _ in range(ABORTS)]))
-    gone = time.monotonic()
+    over.set()
+    watch = Stopwatch()
     metrics = server.wait_for(idle, 20 if SANITIZED else 2)
-    print(f"free {time.monotonic() - gone:.3f} s after the last")
-    assert SANITIZED or time.monotonic() - gone < 1
+    print(f"free {(free := watch.seconds()):.3f} s after the last, {metrics['vllm:num_preemptions_total']:.0f} preemptions")
+    assert SANITIZED or free < 1
     assert metrics['vllm:request_success_total{finished_reason="abort"}'] > 0.9 * ABORTS
     assert SANITIZED or state != "preempted" or metrics["vllm:num_preemptions_total"] > 0
     assert server.chat(temperature=0).json["choices"][0]["message"]["content"] == "The capital of France is Paris."
