@@ -123,10 +123,13 @@ void print_machine(const LlmCore& core) {
 struct LatencyFlags {
   ModelFlags model;
   LatencyOptions options;
+  std::string input_len = "32", output_len = "128";
 };
 
 int latency(LatencyFlags& flags) {
-  const auto core = flags.model.load(flags.options.input_len + flags.options.output_len);
+  flags.options.input_len = LengthRange::parse(flags.input_len, "input-len");
+  flags.options.output_len = LengthRange::parse(flags.output_len, "output-len");
+  const auto core = flags.model.load(flags.options.input_len.max + flags.options.output_len.max);
   ProgressLine line;
   const auto report = bench_latency(*core, flags.options, interrupted,
                                     [&](double share) { line.show(share, "iterations"); });
@@ -142,8 +145,9 @@ int latency(LatencyFlags& flags) {
   const auto figure = [&](const char* key) { return json[key].get<double>(); };
   if (flags.model.output_json != "-") {
     print(fmt::format("{}: batch {}, {} tokens in, {} out, {} threads, median of {}\n",
-                      core->source().name, flags.options.batch_size, flags.options.input_len,
-                      flags.options.output_len, core->plan().num_threads, flags.options.num_iters));
+                      core->source().name, flags.options.batch_size,
+                      flags.options.input_len.to_string(), flags.options.output_len.to_string(),
+                      core->plan().num_threads, flags.options.num_iters));
     row("time to first token", fmt::format("{:.2f} ms", figure("ttft_ms")));
     row("prefill", fmt::format("{:.1f} tok/s", figure("prefill_tokens_per_s")));
     if (report->decode_step_s() > 0) {
@@ -211,12 +215,9 @@ void add_latency(CLI::App& app, Action& action) {
   auto flags = std::make_shared<LatencyFlags>();
   LatencyOptions& options = flags->options;
   app.footer(kLatencyExamples);
-  constexpr int64_t kMost = 1 << 20;
-  app.add_option("--input-len", options.input_len, "Prompt tokens of each request")
-      ->check(CLI::Range(int64_t{1}, kMost))
+  app.add_option("--input-len", flags->input_len, "Prompt tokens of each request, N or MIN:MAX")
       ->capture_default_str();
-  app.add_option("--output-len", options.output_len, "Tokens to generate for each")
-      ->check(CLI::Range(int64_t{1}, kMost))
+  app.add_option("--output-len", flags->output_len, "Tokens to generate for each, N or MIN:MAX")
       ->capture_default_str();
   app.add_option("--batch-size", options.batch_size, "Requests at once")
       ->check(CLI::Range(1, 1024))
@@ -315,7 +316,7 @@ void add_ops(CLI::App& app, Action& action) {
 void add_bench(CLI::App& app, Action& action) {
   app.footer(kBenchExamples);
   app.require_subcommand(1);
-  add_latency(*app.add_subcommand("latency", "A batch of equal requests, again and again"), action);
+  add_latency(*app.add_subcommand("latency", "A batch of requests, again and again"), action);
   add_throughput(*app.add_subcommand("throughput", "Many requests at once"), action);
   add_bench_serve(*app.add_subcommand("serve", "A server under load, any that speaks OpenAI's API"),
                   action);

@@ -1,6 +1,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -80,7 +81,11 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
     check_given(app);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    std::ostringstream text;
+    const int code = app.exit(success, text);
+    miniinfer::print(text.str());
+    miniinfer::flush();
+    return code;
   } catch (const CLI::RequiredError&) {
     if (app.get_subcommands().empty())
       return usage_error(

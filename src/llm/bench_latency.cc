@@ -2,10 +2,24 @@
 
 #include <algorithm>
 
+#include "base/random.h"
 #include "base/statistics.h"
 
 namespace miniinfer {
 namespace {
+
+struct Lengths {
+  int64_t input = 0, output = 0;
+};
+
+// Of each request of a batch.
+std::vector<Lengths> draw_lengths(const LatencyOptions& options) {
+  Random random(options.seed);
+  std::vector<Lengths> lengths(static_cast<size_t>(options.batch_size));
+  for (Lengths& each : lengths)
+    each = {.input = options.input_len.draw(random), .output = options.output_len.draw(random)};
+  return lengths;
+}
 
 LatencyIteration measure(const std::vector<RequestTrace>& traces) {
   const RequestTrace* earliest_end = &traces.front();
@@ -42,11 +56,11 @@ std::optional<std::vector<RequestTrace>> run_latency_batch(LlmCore& core,
                                                            const LatencyOptions& options, int index,
                                                            const std::function<bool()>& cancelled) {
   std::vector<EngineRequest> requests;
-  for (int j = 0; j < options.batch_size; ++j)
-    requests.push_back(random_request(
-        options.seed + static_cast<uint64_t>(index) * static_cast<uint64_t>(options.batch_size) +
-            static_cast<uint64_t>(j),
-        core.config().vocab_size, options.input_len, options.output_len, 0));
+  uint64_t seed =
+      options.seed + static_cast<uint64_t>(index) * static_cast<uint64_t>(options.batch_size);
+  for (const Lengths& lengths : draw_lengths(options))
+    requests.push_back(
+        random_request(seed++, core.config().vocab_size, lengths.input, lengths.output, 0));
   return run_traced(core.engine(), std::move(requests), cancelled, [](const TraceProgress&) {});
 }
 
@@ -77,17 +91,21 @@ double LatencyReport::decode_step_s() const {
 
 Json LatencyReport::to_json() const {
   constexpr double kMs = 1e3;
+  int64_t input = 0, output = 0;
+  for (const Lengths& lengths : draw_lengths(options)) {
+    input += lengths.input;
+    output += lengths.output;
+  }
   Json json;
-  json["input_len"] = options.input_len;
-  json["output_len"] = options.output_len;
+  json["input_len"] = options.input_len.to_json();
+  json["output_len"] = options.output_len.to_json();
   json["batch_size"] = options.batch_size;
   json["num_iters"] = options.num_iters;
   json["latency_ms"] = kMs * latency_s();
   json["latency_p10_ms"] = kMs * median_of(iterations, &LatencyIteration::latency_s, 0.1);
   json["latency_p90_ms"] = kMs * median_of(iterations, &LatencyIteration::latency_s, 0.9);
   json["ttft_ms"] = kMs * ttft_s();
-  json["prefill_tokens_per_s"] =
-      static_cast<double>(options.batch_size * options.input_len) / ttft_s();
+  json["prefill_tokens_per_s"] = static_cast<double>(input) / ttft_s();
   json["decode_step_ms"] = nullptr;
   json["decode_step_p10_ms"] = nullptr;
   json["decode_step_p90_ms"] = nullptr;
@@ -98,8 +116,7 @@ Json LatencyReport::to_json() const {
     json["decode_step_p90_ms"] = kMs * median_of(iterations, &LatencyIteration::decode_step_s, 0.9);
     json["decode_tokens_per_s"] = options.batch_size / decode_step_s();
   }
-  json["output_tokens_per_s"] =
-      static_cast<double>(options.batch_size * options.output_len) / latency_s();
+  json["output_tokens_per_s"] = static_cast<double>(output) / latency_s();
   return json;
 }
 

@@ -5,15 +5,16 @@
 namespace miniinfer {
 
 struct LatencyOptions {
-  int64_t input_len = 32;
-  int64_t output_len = 128;
+  LengthRange input_len{32, 32};
+  LengthRange output_len{128, 128};
   int batch_size = 1;
   int num_iters = 10;
   int num_iters_warmup = 2;
   uint64_t seed = 0;
 };
 
-// One iteration: a batch of equal requests submitted at once to an idle engine.
+// One iteration: a batch of requests submitted at once to an idle engine. Of a range each request
+// draws a length of its own, the same in every iteration.
 struct LatencyIteration {
   double latency_s = 0;      // submission to the last token
   double ttft_s = 0;         // submission to the moment when every request has its first token

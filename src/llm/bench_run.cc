@@ -7,6 +7,8 @@
 #include <memory>
 #include <mutex>
 
+#include <fmt/format.h>
+
 #include "base/random.h"
 
 namespace miniinfer {
@@ -32,12 +34,16 @@ struct TraceBoard {
   }
 };
 
+constexpr int64_t kLongest = 1 << 20;
+
 int64_t parse_length(std::string_view text, const std::string& name) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1)
-    throw Error(ErrorCode::kInvalidArgument,
-                name + ": must be a positive length or a range MIN:MAX", name);
+  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > kLongest)
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: must be a length in 1..{} or a range MIN:MAX of them", name, kLongest),
+        name);
   return value;
 }
 
@@ -57,6 +63,10 @@ LengthRange LengthRange::parse(const std::string& text, const std::string& name)
 
 std::string LengthRange::to_string() const {
   return min == max ? std::to_string(min) : std::to_string(min) + ":" + std::to_string(max);
+}
+
+Json LengthRange::to_json() const {
+  return min == max ? Json(min) : Json(to_string());
 }
 
 EngineRequest random_request(uint64_t seed, int64_t vocab_size, int64_t prompt_len,

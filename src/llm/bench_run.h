@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "llm/core.h"
 
 namespace miniinfer {
@@ -13,9 +14,11 @@ namespace miniinfer {
 // A length or an inclusive range of lengths to draw from: "512" or "100:1024".
 struct LengthRange {
   int64_t min = 0, max = 0;
-  // Throws Error invalid_argument (param `name`) unless 1 <= min <= max.
+  // Throws Error invalid_argument (param `name`) unless 1 <= min <= max <= 2^20.
   static LengthRange parse(const std::string& text, const std::string& name);
   std::string to_string() const;
+  Json to_json() const;  // a number, or "100:1024"
+  int64_t draw(Random& random) const { return min + random.below(max - min + 1); }
 };
 
 // When the tokens of one request came, as the engine's thread saw it.

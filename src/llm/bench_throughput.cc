@@ -9,13 +9,11 @@ namespace miniinfer {
 
 std::vector<EngineRequest> make_workload(const ThroughputOptions& options, int64_t vocab_size) {
   Random random(options.seed);
-  const auto draw = [&](const LengthRange& range) {
-    return range.min + random.below(range.max - range.min + 1);
-  };
   std::vector<EngineRequest> requests;
   requests.reserve(static_cast<size_t>(options.num_prompts));
   for (int i = 0; i < options.num_prompts; ++i) {
-    const int64_t input = draw(options.input_len), output = draw(options.output_len);
+    const int64_t input = options.input_len.draw(random);
+    const int64_t output = options.output_len.draw(random);
     requests.push_back(random_request(options.seed * 1000003 + static_cast<uint64_t>(i), vocab_size,
                                       input, output, options.temperature));
   }

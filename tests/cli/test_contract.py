@@ -189,9 +189,10 @@ def test_no_stdin_at_all_is_an_empty_prompt_or_an_error(miniinfer):
         assert done.returncode in (0, 1, 2), (arguments, done.stderr)
 
 
-def test_a_full_disk_is_an_error(miniinfer):
+@pytest.mark.parametrize("arguments", [["run", "hi", "--max-tokens", "3"], ["--version"], ["run", "--help"]], ids=str)
+def test_a_full_disk_is_an_error(miniinfer, arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([miniinfer, "run", "hi", "--max-tokens", "3"], stdout=full, stderr=subprocess.PIPE,
+        done = subprocess.run([miniinfer, *arguments], stdout=full, stderr=subprocess.PIPE,
                               stdin=subprocess.DEVNULL, timeout=30, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
 

@@ -22,6 +22,26 @@ def test_latency_figures_agree_with_each_other(cli, tmp_path):
     assert 0 < figures["peak_rss_bytes"] and 0 < figures["planned_bytes"]
 
 
+
+def test_latency_draws_lengths_from_a_range(cli):
+    def measured(seed):
+        figures = json.loads(cli("bench", "latency", "--shape", "tiny", "--input-len", "20:90", "--output-len", "2:30", "--batch-size", 5,
+                                 "--num-iters", 1, "--num-iters-warmup", 0, "--seed", seed, "--output-json", "-").out)
+        assert figures["input_len"] == "20:90" and figures["output_len"] == "2:30"
+        return (round(figures["prefill_tokens_per_s"] * figures["ttft_ms"] / 1e3),
+                round(figures["output_tokens_per_s"] * figures["latency_ms"] / 1e3))
+
+    drawn = [measured(seed) for seed in (1, 1, 2, 3)]
+    assert drawn[0] == drawn[1] and len(set(drawn)) > 1
+    assert all(5 * 20 <= inputs <= 5 * 90 and 5 * 2 <= outputs <= 5 * 30 for inputs, outputs in drawn)
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "5:2", "1:", ":3", "x", "1048577", "9223372036854775807", "1:9223372036854775807"])
+@pytest.mark.parametrize("bench", ["latency", "throughput"])
+def test_lengths_that_are_none(cli, bench, length):
+    refused = cli("bench", bench, "--shape", "tiny", f"--input-len={length}")
+    assert refused.code == 2 and "input-len" in refused.err, refused.err
+
 def test_prompt_processing_alone_has_no_decode(cli):
     result = cli("bench", "latency", "--shape", "tiny", "--output-len", 1, "--num-iters", 1, "--output-json", "-")
     assert json.loads(result.out)["decode_step_ms"] is None

@@ -85,7 +85,9 @@ TEST_P(TokenizerGolden, EncodesChatsAsTransformers) {
 // from two fields.
 TEST_P(TokenizerGolden, MessagesNeverBecomeSpecialTokens) {
   const auto chat_template = ChatTemplate::from_source(
-      "{% for m in messages %}{{ m.name }}{{ m.content }}{{ m.content | tojson }}{% endfor %}", "");
+      "{% for m in messages %}{{ m.name }}{{ m.content }}{{ m.content | tojson }}"
+      "{{ m.content | length }}{{ m.content | truncate(6, true, '', leeway=0) }}{% endfor %}",
+      "");
   int count = 0;
   for (int32_t id = 0; id < tokenizer_->vocab_size(); ++id) {
     const std::string text = tokenizer_->id_to_token(id).value_or("");

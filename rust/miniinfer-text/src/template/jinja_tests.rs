@@ -4,7 +4,7 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{filters, Environment, Error, Value};
 
-use super::guard::{allow_text, failed};
+use super::guard::{self, allow_text, failed};
 
 pub fn install(environment: &mut Environment<'static>) {
     environment.add_test("iterable", is_iterable);
@@ -38,7 +38,28 @@ fn length(value: &Value) -> Result<usize, Error> {
     if value.is_undefined() {
         return Ok(0);
     }
-    filters::length(value)
+    match value.as_str() {
+        Some(text) => Ok(count(text)),
+        None => filters::length(value),
+    }
+}
+
+/// Characters that the template's author would see: the mark in special-token text is none.
+fn count(text: &str) -> usize {
+    let mark = guard::mark();
+    text.chars().filter(|c| Some(*c) != mark).count()
+}
+
+/// So many characters of the text, and the marks among them; a mark at the end, for the cut text
+/// may end like the start of a special token.
+fn take(text: &str, mut room: usize) -> String {
+    let mark = guard::mark();
+    let within = |c: &char| {
+        let fits = Some(*c) == mark || room > 0;
+        room -= usize::from(Some(*c) != mark && fits);
+        fits
+    };
+    text.chars().take_while(within).chain(mark).collect()
 }
 
 fn first(value: &Value) -> Result<Value, Error> {
@@ -69,12 +90,12 @@ fn truncate(
     let end = end.or(kwargs.get("end")?).unwrap_or_else(|| "...".into());
     let leeway = kwargs.get::<Option<usize>>("leeway")?.unwrap_or(5);
     kwargs.assert_all_used()?;
-    if text.chars().count() <= length.saturating_add(leeway) {
+    if count(&text) <= length.saturating_add(leeway) {
         return Ok(text);
     }
     let room = length.checked_sub(end.chars().count());
     let room = room.ok_or_else(|| failed("truncate: length is below that of end"))?;
-    let cut: String = text.chars().take(room).collect();
+    let cut = take(&text, room);
     allow_text(cut.len().checked_add(end.len()))?;
     let kept =
         if killwords { &cut } else { cut.rsplit_once(' ').map_or(&cut[..], |(kept, _)| kept) };
