@@ -244,7 +244,8 @@ int bench_serve(ServeFlags& flags) {
 }
 
 void add_target(CLI::App& app, ServeFlags& flags) {
-  auto* base = app.add_option("--base-url", flags.base_url, "Of the server: http://HOST:PORT, or https");
+  auto* base =
+      app.add_option("--base-url", flags.base_url, "Of the server: http://HOST:PORT, or https");
   app.add_option("--host", flags.host, "Of the server")->capture_default_str()->excludes(base);
   app.add_option("--port", flags.port, "Of the server")
       ->check(CLI::Range(1, 65535))

@@ -98,9 +98,10 @@ bool runs_on_cuda(std::string_view op, const ExecContext& context,
 
 void require_cpu(std::string_view op, const ExecContext& context) {
   if (context.device().type != DeviceType::kCpu)
-    fail(ErrorCode::kUnsupported,
-         "{}: runs on a CPU only, and the context is of {}; on CUDA qkv_to_cache rotates and stores",
-         op, device_text(context.device()));
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: runs on a CPU only, and the context is of {}; on CUDA qkv_to_cache rotates and stores",
+        op, device_text(context.device()));
   choose_cpu_target();
 }
 

@@ -27,9 +27,9 @@ struct RopeArgs {
 };
 
 // Rotary position embedding, half-split convention: (x[i], x[i + R/2]) is rotated by the angle of
-// pair i. On a CPU only: CUDA has qkv_to_cache(). Throws Error invalid_argument, unsupported (a CUDA
-// context). Source: Su et al., "RoFormer", 2021; the pairing is the
-// one of Hugging Face checkpoints.
+// pair i. On a CPU only: CUDA has qkv_to_cache(). Throws Error invalid_argument, unsupported (a
+// CUDA context). Source: Su et al., "RoFormer", 2021; the pairing is the one of Hugging Face
+// checkpoints.
 void rope(ExecContext& context, const RopeArgs& args);
 
 }  // namespace miniinfer

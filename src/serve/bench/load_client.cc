@@ -136,8 +136,7 @@ asio::awaitable<Reply> exchange_by(Stream& stream, Connection& connection, const
     http::buffer_body::value_type& piece = parser.get().body();
     piece.data = connection.piece.data();
     piece.size = connection.piece.size();
-    auto [error, bytes] =
-        co_await http::async_read_some(stream, connection.buffer, parser, kToken);
+    auto [error, bytes] = co_await http::async_read_some(stream, connection.buffer, parser, kToken);
     const size_t got = connection.piece.size() - piece.size;
     if (got > 0) take(reply.status, {connection.piece.data(), got});
     if (error && error != http::error::need_buffer) {
@@ -151,8 +150,7 @@ asio::awaitable<Reply> exchange_by(Stream& stream, Connection& connection, const
 
 asio::awaitable<Reply> exchange(Connection& connection, const std::string& head,
                                 const std::string& body, const TakeBytes& take) {
-  if (connection.encrypted)
-    return exchange_by(*connection.encrypted, connection, head, body, take);
+  if (connection.encrypted) return exchange_by(*connection.encrypted, connection, head, body, take);
   return exchange_by(connection.stream, connection, head, body, take);
 }
 

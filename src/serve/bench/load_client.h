@@ -17,8 +17,8 @@ struct LoadTarget {
   bool tls = false;
   bool check_certificate = true;  // against the system's authorities, or those of SSL_CERT_FILE
 
-  // "http://host:port/prefix" or https; an ending "/v1" is dropped, as clients' base URLs have it. Throws
-  // Error invalid_argument.
+  // "http://host:port/prefix" or https; an ending "/v1" is dropped, as clients' base URLs have it.
+  // Throws Error invalid_argument.
   static LoadTarget parse(const std::string& base_url);
   std::string authority() const;  // "127.0.0.1:8000", "[::1]:8000"
   std::string url() const;

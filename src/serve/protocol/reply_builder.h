@@ -50,8 +50,8 @@ std::unique_ptr<ReplyBuilder> make_completion_reply(const GenerationRequest& req
 std::unique_ptr<ReplyBuilder> make_chat_reply(const GenerationRequest& request,
                                               ReplyContext context);
 
-// What ended a choice: the stop string, or the number of the token, as clients tell them apart. Null
-// for neither.
+// What ended a choice: the stop string, or the number of the token, as clients tell them apart.
+// Null for neither.
 Json stop_reason_json(const StreamChunk& chunk, const std::vector<int32_t>& stop_token_ids);
 
 // An event of a stream that has failed after its beginning.

@@ -1,6 +1,6 @@
-#include "serve/protocol/reply_builder.h"
-
 #include <algorithm>
+
+#include "serve/protocol/reply_builder.h"
 
 namespace miniinfer {
 
