@@ -77,7 +77,7 @@ Json gpu_json(const LlmCore& core) {
   const EngineStats stats = core.engine().stats();
   return {{"used_bytes", gpu_used_bytes(core)},
           {"graphs", stats.graphs},
-          {"max_graphs", max_captured_graphs(core.plan().engine)},
+          {"max_graphs", graph_keys(core.plan().engine).size()},
           {"graph_failures", stats.graph_failures},
           {"plan", plan_to_json(core.plan())}};
 }

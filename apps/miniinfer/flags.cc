@@ -104,6 +104,10 @@ void add_engine_flags(CLI::App& app, LLMOptions& options) {
       ->group(group);
   app.add_flag("--enforce-eager", options.enforce_eager, "On a GPU: no captured graphs")
       ->group(group);
+  app.add_option("--graph-capture", options.graph_capture,
+                 "On a GPU: capture a graph when it is first of use, or all at the start")
+      ->check(CLI::IsMember({"lazy", "start"}))
+      ->group(group);
   app.add_flag("--batch-invariant", options.batch_invariant,
                "On a GPU: answers independent of what else runs, as on a CPU; slower")
       ->group(group);

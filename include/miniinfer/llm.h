@@ -28,6 +28,9 @@ struct LLMOptions {
   // On a GPU: the share of its memory that weights, activations and cache may take, in (0, 1].
   double gpu_memory_utilization = 0.92;
   bool enforce_eager = false;  // on a GPU: no captured graphs
+  // On a GPU: lazy (a graph is captured by the second step that could use it), start (all of them
+  // before the first request, some seconds of an 8B model's start).
+  std::string graph_capture = "lazy";
   // On a GPU: a request's answer does not depend on what else runs, bit for bit, at some cost in
   // speed (docs/determinism.md). On a CPU that is always so.
   bool batch_invariant = false;

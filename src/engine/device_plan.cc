@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kDecodeBucketsOfEight = 256;
 // An engine sees some 40 pairs of a bucket and a table width; the longest contexts allow 300.
-constexpr int64_t kMaxGraphs = 256;
+constexpr size_t kMaxGraphs = 256;
 // Measured on an H200 with models of 6, 28 and 32 layers of nine kernels each: 222, 757 and 935 KB
 // a graph, which the driver takes in pieces of 2 MiB.
 constexpr size_t kGraphBytes = size_t{40} << 10;
@@ -67,14 +67,15 @@ DeviceStepSizes device_step_sizes(const Model& model, const EngineConfig& config
                  plans * align_up(attention.device_work)};
 }
 
-int64_t max_captured_graphs(const EngineConfig& config) {
-  if (config.enforce_eager) return 0;
-  int64_t buckets = 0, widths = 1;
-  for (int64_t tokens = 1; tokens <= config.max_num_seqs; tokens = decode_bucket(tokens) + 1)
-    ++buckets;
+std::vector<GraphKey> graph_keys(const EngineConfig& config) {
+  std::vector<GraphKey> keys;
+  if (config.enforce_eager) return keys;
   const int64_t widest = table_stride(longest_sequence_blocks(config));
-  for (int64_t width = table_stride(1); width < widest; width *= 2) ++widths;
-  return std::min(buckets * widths, kMaxGraphs);
+  for (int64_t stride = table_stride(1); stride <= widest; stride *= 2)
+    for (int64_t tokens = 1; tokens <= config.max_num_seqs; tokens = keys.back().rows + 1)
+      keys.push_back({decode_bucket(tokens), stride});
+  keys.resize(std::min(keys.size(), kMaxGraphs));
+  return keys;
 }
 
 size_t captured_graph_bytes(int num_layers) {
@@ -91,14 +92,16 @@ void plan_device_memory(const Model& model, const EngineConfig& config,
   };
   plan.workspace_bytes = cuda::allocation_bytes(sizes.workspace_bytes);
   plan.logits_bytes = bytes(sizes.logit_rows * shape.vocab_size);
-  const auto graphs = static_cast<size_t>(max_captured_graphs(config));
-  const size_t staged =
-      UploadLane::device_bytes(sizes.numbers * static_cast<int64_t>(sizeof(int32_t)));
-  for (MemoryItem item : {MemoryItem{"step_input", bytes(sizes.numbers) + staged},
-                          {"sampler", DeviceSampler::device_bytes(config.max_num_seqs)},
-                          {"matrix_product", cuda::allocation_bytes(cuda::kGemmWorkspaceBytes)},
-                          {"kernel", kKernelBytes},
-                          {"graph", graphs * captured_graph_bytes(shape.num_layers)}})
+  const int64_t step_bytes = sizes.numbers * static_cast<int64_t>(sizeof(int32_t));
+  const size_t staged = UploadLane::device_bytes(step_bytes);
+  plan.pinned_bytes =
+      UploadLane::pinned_bytes(step_bytes) + DeviceSampler::pinned_bytes(config.max_num_seqs);
+  for (MemoryItem item :
+       {MemoryItem{"step_input", bytes(sizes.numbers) + staged},
+        {"sampler", DeviceSampler::device_bytes(config.max_num_seqs)},
+        {"matrix_product", cuda::allocation_bytes(cuda::kGemmWorkspaceBytes)},
+        {"kernel", kKernelBytes},
+        {"graph", graph_keys(config).size() * captured_graph_bytes(shape.num_layers)}})
     plan.others.push_back(std::move(item));
 }
 

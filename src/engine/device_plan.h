@@ -1,7 +1,9 @@
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "engine/engine.h"
 #include "models/memory_plan.h"
@@ -35,8 +37,15 @@ struct DeviceStepSizes {
 DeviceStepSizes device_step_sizes(const Model& model, const EngineConfig& config,
                                   int64_t max_logit_rows, const cuda::DeviceInfo& device);
 
-// Graphs that an engine keeps at most; 0 with enforce_eager.
-int64_t max_captured_graphs(const EngineConfig& config);
+// A captured graph serves decode steps padded to so many rows, with block tables so wide.
+struct GraphKey {
+  int64_t rows, stride;
+  auto operator<=>(const GraphKey&) const = default;
+};
+
+// Those that an engine's steps may need, narrow tables first, as far as it keeps so many; none with
+// enforce_eager.
+std::vector<GraphKey> graph_keys(const EngineConfig& config);
 
 // What one takes on the device, of a model of so many layers.
 size_t captured_graph_bytes(int num_layers);

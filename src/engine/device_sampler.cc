@@ -40,6 +40,11 @@ size_t DeviceSampler::device_bytes(int64_t max_rows) {
          2 * cuda::allocation_bytes(static_cast<size_t>(max_rows) * sizeof(int32_t));
 }
 
+size_t DeviceSampler::pinned_bytes(int64_t max_rows) {
+  return UploadLane::pinned_bytes(lane_bytes(max_rows)) +
+         DownloadLane::pinned_bytes(max_rows * static_cast<int64_t>(sizeof(int32_t)));
+}
+
 bool DeviceSampler::takes(std::span<const SamplingRow> rows, int64_t vocab) const {
   int64_t numbers = 0;
   for (const SamplingRow& row : rows) numbers += list_numbers(row);

@@ -25,6 +25,7 @@ class DeviceSampler {
 
   // What the constructor takes on the device.
   static size_t device_bytes(int64_t max_rows);
+  static size_t pinned_bytes(int64_t max_rows);  // and of host memory
 
   // Whether the rows' lists fit what was reserved for them, and the vocabulary the kernels.
   bool takes(std::span<const SamplingRow> rows, int64_t vocab) const;

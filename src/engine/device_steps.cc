@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/check.h"
 #include "miniinfer/ops/attention.h"
@@ -42,7 +43,7 @@ struct DeviceSteps::Packer {
 
 DeviceSteps::DeviceSteps(const Model& model, const EngineConfig& config, int64_t max_logit_rows,
                          ExecContext& context)
-    : model_(model), context_(context), max_graphs_(max_captured_graphs(config)) {
+    : model_(model), context_(context), keys_(graph_keys(config)) {
   context.cuda_state().batch_invariant = config.batch_invariant;
   const DeviceStepSizes sizes =
       device_step_sizes(model, config, max_logit_rows, context.cuda_state().info());
@@ -107,7 +108,7 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache, int slot,
                             const ConstTensorView& drawn) {
   const int64_t tokens = batch.num_tokens();
   const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
-  const bool decodes = max_graphs_ > 0 && tokens == batch.num_sequences() && tokens == wanted;
+  const bool decodes = !keys_.empty() && tokens == batch.num_sequences() && tokens == wanted;
   const int64_t rows = decodes ? decode_bucket(tokens) : tokens;
   if (decodes) batch.max_sequences = static_cast<int>(rows);
   Profiler* const profiler = context_.profiler();
@@ -127,9 +128,44 @@ TensorView DeviceSteps::run(ForwardBatch batch, KvCache& cache, int slot,
   return logits.rows(0, wanted);
 }
 
+void DeviceSteps::capture_all(KvCache& cache) {
+  Profiler* const profiler = context_.profiler();
+  if (profiler != nullptr && profiler->by_operator()) return;
+  context_.set_profiler(nullptr);  // these are no steps of anybody's
+  for (const GraphKey& key : keys_)
+    if (graph_failures_ == 0) capture(key, cache);
+  context_.synchronize();
+  context_.set_profiler(profiler);
+}
+
+// By steps of sequences that have one token each, the same in one place of the cache.
+void DeviceSteps::capture(const GraphKey& key, KvCache& cache) {
+  const std::vector<int32_t> zeros(static_cast<size_t>(key.rows * key.stride), 0);
+  const std::vector<int32_t> ones(static_cast<size_t>(key.rows), 1);
+  std::vector<int32_t> slots(ones.size(), -1), counting(ones.size() + 1);
+  slots[0] = 0;
+  std::iota(counting.begin(), counting.end(), 0);
+  const std::span<const int32_t> rows(zeros.data(), ones.size());
+  const ForwardBatch batch = {.token_ids = rows,
+                              .positions = rows,
+                              .slot_mapping = slots,
+                              .query_starts = counting,
+                              .context_lens = ones,
+                              .block_tables = zeros,
+                              .block_table_stride = key.stride,
+                              .logit_rows = {counting.data(), ones.size()},
+                              .rope_lengths = ones};
+  // What is prepared without a graph depends on the rows alone.
+  if (key.stride == keys_.front().stride)
+    run(batch, cache, 0, {});
+  else
+    captured_.try_emplace(key);
+  run(batch, cache, 0, {});
+}
+
 // The one that was used longest ago makes room.
 void DeviceSteps::limit_graphs() {
-  if (static_cast<int64_t>(captured_.size()) <= max_graphs_) return;
+  if (captured_.size() <= keys_.size()) return;
   const auto oldest = std::ranges::min_element(
       captured_, {}, [](const auto& item) { return item.second.last_step; });
   graphs_ -= oldest->second.graph.defined();

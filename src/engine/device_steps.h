@@ -30,13 +30,16 @@ class DeviceSteps {
   // of one slot do not overlap.
   TensorView run(ForwardBatch batch, KvCache& cache, int slot, const ConstTensorView& drawn);
 
+  // Captures every graph that will be kept, which writes into the cache's first block: before the
+  // first step. One that memory does not suffice for is the last.
+  void capture_all(KvCache& cache);
+
   int64_t graphs() const { return graphs_; }  // captured, and kept
   // Those that could not be made because memory was short; their steps run without.
   int64_t graph_failures() const { return graph_failures_; }
 
  private:
   struct Packer;
-  using GraphKey = std::pair<int64_t, int64_t>;  // tokens, table stride
   // What ran last stays when there are too many. The first step of a key runs without a graph,
   // which the matrix library needs to choose its algorithms before a capture.
   struct Captured {
@@ -46,12 +49,13 @@ class DeviceSteps {
   };
   DeviceStep pack(const ForwardBatch& batch, int64_t rows, int num_plans, KvCache& cache, int slot,
                   const ConstTensorView& drawn);
+  void capture(const GraphKey& key, KvCache& cache);
   void limit_graphs();
   bool run_captured(const GraphKey& key, const std::function<void()>& forward);
 
   const Model& model_;
   ExecContext& context_;
-  const int64_t max_graphs_;          // 0: none
+  const std::vector<GraphKey> keys_;  // that steps may need, as many as are kept
   int64_t work_size_;                 // numbers of one attention plan, at most
   Tensor logits_;                     // [max rows, vocab]
   Tensor numbers_;                    // int32, all of a step's, where captured graphs read them

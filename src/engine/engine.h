@@ -24,6 +24,7 @@ struct EngineConfig {
   int max_queued_requests = 1024;  // waiting for admission; beyond that submit() throws unavailable
   uint64_t seed = 0;               // for requests without one
   bool enforce_eager = false;      // on a device: no captured graphs
+  bool capture_at_start = false;   // on a device: all graphs before the first request
   bool batch_invariant = false;    // on a device: see DeviceState::batch_invariant
   // The next step is planned and launched before this one's tokens are known. On a CPU, where a
   // step is computed when it is launched, that gains nothing.

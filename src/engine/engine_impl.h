@@ -50,7 +50,7 @@ class Engine::Impl {
   StepPlan& make_plan();
   void poll_masks();
   void run_step(StepPlan& plan);
-  std::optional<TensorView> run_model(const StepPlan& plan, std::optional<Error>& failure);
+  void sample(const StepPlan& plan, const TensorView& logits);
   bool launch(const StepPlan& plan, const TensorView& logits);
   void finish_flight();
   void finish_step(StepPlan& plan);

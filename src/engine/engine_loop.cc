@@ -24,6 +24,21 @@ Error out_of_memory() {
   return {ErrorCode::kResourceExhausted, "out of memory"};
 }
 
+// Runs a part of a step; what it says when memory ran out in it. That ends the step's sequences:
+// the blocks that the step wrote are theirs alone until a commit shares them, so all others go on.
+template <typename F>
+std::optional<Error> short_of_memory(F&& part) {
+  try {
+    part();
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResourceExhausted) throw;
+    return error;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void Engine::Impl::loop() {
@@ -150,41 +165,31 @@ void Engine::Impl::poll_masks() {
 }
 
 void Engine::Impl::run_step(StepPlan& plan) {
-  std::optional<Error> failure;
-  const std::optional<TensorView> logits = run_model(plan, failure);
-  const bool launched = logits && launch(plan, *logits);
+  const Clock::time_point now = Clock::now();
+  for (const StepPlan::Item& item : plan.items)
+    if (!item.sequence->request->started_at) item.sequence->request->started_at = now;
+  TensorView logits;
+  bool launched = false;
+  std::optional<Error> failure = short_of_memory([&] {
+    logits = runner_.run(plan, flight_ ? sampler_.drawn(flight_->slot) : ConstTensorView());
+    launched = launch(plan, logits);
+  });
   finish_flight();
-  if (!logits) return end_step(plan, *failure);
   if (launched) {
     scheduler_.launched(plan);
     flight_ = &plan;
     return;
   }
-  {
-    const HostPhase phase(context_.profiler(), "sample");
-    profile_part(context_, "sampling");
-    sampler_.sample(host_ ? *host_ : context_, plan, *logits, results_of(plan));
-    if (context_.profiler() != nullptr && !host_) context_.profiler()->mark_step_end();
-  }
+  if (!failure) failure = short_of_memory([&] { sample(plan, logits); });
+  if (failure) return end_step(plan, *failure);
   finish_step(plan);
 }
 
-// Nothing when memory ran out, which ends the step's sequences: the blocks that the step wrote are
-// theirs alone until a commit shares them, so all others go on.
-std::optional<TensorView> Engine::Impl::run_model(const StepPlan& plan,
-                                                  std::optional<Error>& failure) {
-  const Clock::time_point now = Clock::now();
-  for (const StepPlan::Item& item : plan.items)
-    if (!item.sequence->request->started_at) item.sequence->request->started_at = now;
-  try {
-    return runner_.run(plan, flight_ ? sampler_.drawn(flight_->slot) : ConstTensorView());
-  } catch (const std::bad_alloc&) {
-    failure = out_of_memory();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kResourceExhausted) throw;
-    failure = error;
-  }
-  return std::nullopt;
+void Engine::Impl::sample(const StepPlan& plan, const TensorView& logits) {
+  const HostPhase phase(context_.profiler(), "sample");
+  profile_part(context_, "sampling");
+  sampler_.sample(host_ ? *host_ : context_, plan, logits, results_of(plan));
+  if (context_.profiler() != nullptr && !host_) context_.profiler()->mark_step_end();
 }
 
 // Queues the draws of a step that may stay in flight; false for one that is to be finished now.

@@ -52,6 +52,7 @@ ModelRunner::ModelRunner(std::shared_ptr<const Model> model, const EngineConfig&
   } else {
     device_ =
         std::make_unique<DeviceSteps>(*model_, config, Scheduler::max_logit_rows(config), context);
+    if (config.capture_at_start) device_->capture_all(cache_);
   }
   for (auto* array : {&token_ids_, &positions_, &slots_, &rope_lengths_})
     array->reserve(config.max_num_batched_tokens);

@@ -18,6 +18,7 @@ class UploadLane {
  public:
   UploadLane(ExecContext& context, int64_t bytes);  // of a slot; throws Error resource_exhausted
   static size_t device_bytes(int64_t bytes);        // what both slots take there
+  static size_t pinned_bytes(int64_t bytes) { return 2 * static_cast<size_t>(bytes); }
 
   // The slot's memory to fill, once what was sent from there before has been read.
   uint8_t* host(int slot);
@@ -44,6 +45,7 @@ class UploadLane {
 class DownloadLane {
  public:
   DownloadLane(ExecContext& context, int64_t bytes);
+  static size_t pinned_bytes(int64_t bytes) { return 2 * static_cast<size_t>(bytes); }
 
   // Queues the copy of `count` numbers, once the context has computed what it was given so far.
   void send(int slot, const int32_t* device, int64_t count);

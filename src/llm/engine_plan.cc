@@ -34,6 +34,10 @@ void check_options(const LLMOptions& options) {
     reject("load_format", "\"" + options.load_format + "\" is none of auto, safetensors, dummy");
   if (options.scheduling_policy != "fcfs" && options.scheduling_policy != "priority")
     reject("scheduling_policy", "\"" + options.scheduling_policy + "\" is none of fcfs, priority");
+  if (options.graph_capture != "lazy" && options.graph_capture != "start")
+    reject("graph_capture", "\"" + options.graph_capture + "\" is none of lazy, start");
+  if (options.graph_capture == "start" && options.enforce_eager)
+    reject("graph_capture", "\"start\" contradicts enforce_eager");
   if (options.threads < 0 || options.threads > 1024) reject("threads", "must be in 0..1024");
   if (options.max_num_seqs < 1 || options.max_num_seqs > 4096)
     reject("max_num_seqs", "must be in 1..4096");
@@ -77,6 +81,7 @@ EngineConfig engine_config(const ModelConfig& config, const LLMOptions& options,
                                   : on_gpu ? kCudaBatchedTokens
                                            : kCpuBatchedTokens;
   engine.enforce_eager = options.enforce_eager;
+  engine.capture_at_start = options.graph_capture == "start";
   engine.batch_invariant = options.batch_invariant;
   engine.async_scheduling = options.async_scheduling && on_gpu;
   engine.max_queued_requests = options.max_num_queued_reqs;
@@ -157,6 +162,7 @@ Json plan_to_json(const EnginePlan& plan) {
   json["workspace_bytes"] = memory.workspace_bytes;
   json["logits_bytes"] = memory.logits_bytes;
   for (const MemoryItem& item : memory.others) json[item.name + "_bytes"] = item.bytes;
+  if (plan.on_gpu) json["pinned_bytes"] = memory.pinned_bytes;
   json["kv_bytes_per_block"] = memory.kv_bytes_per_block;
   json["num_kv_blocks"] = memory.num_blocks;
   json["kv_cache_bytes"] = memory.kv_cache_bytes();

@@ -29,6 +29,7 @@ struct MemoryPlan {
   size_t workspace_bytes = 0;  // activations and operator scratch of the largest step
   size_t logits_bytes = 0;
   std::vector<MemoryItem> others;  // the program itself; what else a device holds
+  size_t pinned_bytes = 0;         // of host memory, for a device to read; not in the total
   size_t kv_bytes_per_block = 0;
   int64_t num_blocks = 0;
   size_t kv_cache_bytes() const { return kv_bytes_per_block * static_cast<size_t>(num_blocks); }

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer {
 
@@ -20,8 +21,9 @@ KvCache::KvCache(const KvCacheSpec& spec, int64_t num_blocks)
     memory_ = on_device_.data<void>();
     return;
   }
-  memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  memory_ = allocation_must_fail() ? MAP_FAILED
+                                   : mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   require(memory_ != MAP_FAILED, ErrorCode::kResourceExhausted,
           "kv cache: cannot map {} bytes; lower --kv-cache-memory-bytes or --max-model-len",
           bytes_);

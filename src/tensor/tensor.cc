@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tensor/cuda/device.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer {
 namespace {
@@ -142,7 +143,9 @@ namespace {
 class HostMemory final : public MemoryResource {
  public:
   void* allocate(size_t bytes) override {
-    void* pointer = std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64));
+    void* pointer = allocation_must_fail()
+                        ? nullptr
+                        : std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64));
     require(pointer != nullptr, ErrorCode::kResourceExhausted, "memory: cannot allocate {} bytes",
             bytes);
     return pointer;

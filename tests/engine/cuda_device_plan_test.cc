@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -51,25 +52,31 @@ TEST(DevicePlan, ATableHasRoomAndFewWidths) {
 
 TEST(DevicePlan, GraphsAreThePairsOfBucketsAndWidthsUpToALimit) {
   const auto pairs = [](const EngineConfig& config) {
-    std::set<std::pair<int64_t, int64_t>> keys;
+    std::set<GraphKey> keys;
     for (int64_t tokens = 1; tokens <= config.max_num_seqs; ++tokens)
       for (int64_t blocks = 1; blocks <= longest_sequence_blocks(config); ++blocks)
-        keys.emplace(decode_bucket(tokens), table_stride(blocks));
-    return static_cast<int64_t>(keys.size());
+        keys.insert({decode_bucket(tokens), table_stride(blocks)});
+    return keys;
   };
   for (const int sequences : {1, 2, 3, 4, 5, 8, 9, 64, 250}) {
     for (const int64_t length : {1, 16, 256, 257, 1000}) {
       const EngineConfig config = config_of(length, sequences);
-      EXPECT_EQ(max_captured_graphs(config), pairs(config)) << sequences << " of " << length;
+      const std::vector<GraphKey> keys = graph_keys(config);
+      EXPECT_EQ(std::set<GraphKey>(keys.begin(), keys.end()), pairs(config))
+          << sequences << " of " << length;
+      EXPECT_EQ(keys.size(), pairs(config).size()) << "each once";
     }
   }
-  EXPECT_EQ(max_captured_graphs(config_of(131072, 4096)), 256) << "of some 1,500";
+  const std::vector<GraphKey> most = graph_keys(config_of(131072, 4096));
+  EXPECT_EQ(most.size(), 256U) << "of some 1,500";
+  EXPECT_TRUE(std::ranges::is_sorted(most, {}, &GraphKey::stride));
   EngineConfig eager = config_of(1000, 64);
   eager.enforce_eager = true;
-  EXPECT_EQ(max_captured_graphs(eager), 0);
+  EXPECT_TRUE(graph_keys(eager).empty());
   EngineConfig small = config_of(131072, 1);
   small.num_blocks = 32;
-  EXPECT_EQ(max_captured_graphs(small), 2) << "no sequence has more blocks than there are";
+  EXPECT_EQ(graph_keys(small), (std::vector<GraphKey>{{1, 16}, {1, 32}}))
+      << "no sequence has more blocks than there are";
 }
 
 TEST(DevicePlan, SizesGrowWithEveryLimit) {

@@ -1,10 +1,13 @@
 #include <cstring>
 #include <vector>
 
+#include "gpu/cases.h"
 #include "gpu_test.h"
 #include "ops/cuda/kernels.h"
 #include "support/temp_dir.h"
+#include "tensor/cuda/hold.h"
 #include "tensor/cuda/upload.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer {
 namespace {
@@ -30,23 +33,37 @@ TEST_F(DeviceFloor, TooLargeARequestNamesItsBytesAndLeavesTheDeviceUsable) {
   EXPECT_LE(info.free, info.total);
 }
 
-TEST_F(DeviceFloor, EachAllocationThatFailsIsAnErrorThatNamesItsBytes) {
+TEST_F(DeviceFloor, EachAllocationThatFailsIsAnErrorThatSaysSo) {
   const auto work = [&] {
     ExecContext own = ExecContext::cuda();
     own.workspace().reserve(1 << 20);
     const Tensor tensor({3, 5}, DType::kFloat32, own.device());
     const cuda::PinnedBuffer staging(100);
   };
-  cuda::fail_allocation(0);
+  fail_allocation(0);
   work();
-  const int64_t count = cuda::fail_allocation(1);
-  EXPECT_EQ(count, 3);
+  const int64_t count = fail_allocation(1);
+  EXPECT_EQ(count, 4) << "the context's stream, then these";
   for (int64_t i = 1; i <= count; ++i) {
-    cuda::fail_allocation(i);
-    expect_error(ErrorCode::kResourceExhausted, "bytes", work);
+    fail_allocation(i);
+    expect_error(ErrorCode::kResourceExhausted, i == 1 ? "out of memory" : "bytes", work);
   }
-  cuda::fail_allocation(0);
+  fail_allocation(0);
   work();
+}
+
+TEST_F(DeviceFloor, AHeldStreamWaitsUntilItIsLetGo) {
+  const cuda::Stream& stream = context().cuda_state().stream();
+  cuda::Hold hold;
+  cuda::Event passed;
+  for (int round = 0; round < 3; ++round) {
+    hold.close(stream);
+    passed.record(stream);
+    EXPECT_TRUE(few_cases() || !passed.done()) << "a sanitizer waits for every kernel";
+    hold.open();
+    passed.synchronize();
+    EXPECT_TRUE(passed.done());
+  }
 }
 
 TEST_F(DeviceFloor, PatternsFillTheirPlacesAndNothingElse) {

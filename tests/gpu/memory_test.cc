@@ -1,12 +1,46 @@
 // The engine's memory on a GPU: what it takes against its plan, and what happens when it ends.
 // memory.py holds whole programs against their plans.
+#include <atomic>
+#include <cstdlib>
 #include <deque>
+#include <memory>
+#include <new>
+#include <thread>
 
 #include "engine/device_plan.h"
 #include "gpu/checkpoints.h"
 #include "models/model_outline.h"
 #include "models/shapes.h"
 #include "tensor/cuda/device_state.h"
+#include "tensor/fail_allocation.h"
+
+namespace {
+
+std::atomic<int64_t> host_allocations{0};
+std::atomic<int64_t> failing_host_allocation{0};
+
+// As fail_allocation() does, of what operator new gives.
+int64_t fail_host_allocation(int64_t number) {
+  failing_host_allocation.store(number);
+  return host_allocations.exchange(0);
+}
+
+}  // namespace
+
+// Not inlined: GCC would see malloc paired with delete and warn.
+__attribute__((noinline)) void* operator new(size_t size) {
+  if (host_allocations.fetch_add(1, std::memory_order_relaxed) + 1 ==
+      failing_host_allocation.load(std::memory_order_relaxed))
+    throw std::bad_alloc();
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+__attribute__((noinline)) void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
 
 namespace miniinfer {
 namespace {
@@ -34,6 +68,11 @@ EngineConfig config_of(int64_t length, int sequences, int64_t tokens, int64_t bl
   return config;
 }
 
+EngineConfig all_graphs(EngineConfig config) {
+  config.capture_at_start = config.async_scheduling = true;
+  return config;
+}
+
 void decode(Engine& engine, int requests, int length, int tokens) {
   std::mt19937 random(1);
   std::deque<Collector> collectors;
@@ -56,13 +95,16 @@ TEST_F(EngineMemory, TakesWhatThePlanSays) {
       {"tiny", DType::kFloat32, config_of(2048, 16, 512, 10'000)},
       {"qwen3-0.6b", DType::kBFloat16, config_of(40960, 64, 4096, 4'000)},
       {"qwen3-0.6b", DType::kFloat16, config_of(4096, 256, 8192, 3'000)},
+      {"qwen3-0.6b", DType::kBFloat16, all_graphs(config_of(4096, 256, 8192, 3'000))},
   };
   for (const auto& [shape, dtype, config] : cases) {
     // Kernels that were loaded for the tests before are not loaded again.
     for (const bool first : {true, false}) {
       const size_t before = used_bytes();
       MemoryPlan plan;
+      const auto start = std::chrono::steady_clock::now();
       Engine engine(dummy(shape, dtype), config, ExecContext::cuda());
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
       const Model& model = engine.model();
       plan.weight_bytes = model.device_weight_bytes();
       plan_device_memory(model, config, gpu().cuda_state().info(), plan);
@@ -74,6 +116,9 @@ TEST_F(EngineMemory, TakesWhatThePlanSays) {
       if (first) continue;
       const EngineStats stats = engine.stats();
       EXPECT_GT(stats.graphs, 1);
+      if (config.capture_at_start) {
+        EXPECT_EQ(stats.graphs, static_cast<int64_t>(graph_keys(config).size()));
+      }
       EXPECT_EQ(stats.graph_failures, 0);
       size_t expected = plan.total_bytes();
       for (const MemoryItem& item : plan.others)
@@ -81,18 +126,33 @@ TEST_F(EngineMemory, TakesWhatThePlanSays) {
       expected +=
           static_cast<size_t>(stats.graphs) * captured_graph_bytes(model.config().num_layers);
       const size_t used = used_bytes() - before;
-      std::printf("%-11s %-9s plan %8.1f MiB without kernels, with its %lld graphs; used %8.1f\n",
-                  shape, dtype_name(dtype).data(), static_cast<double>(expected) / kMiB,
-                  static_cast<long long>(stats.graphs), static_cast<double>(used) / kMiB);
+      std::printf(
+          "%-11s %-9s plan %8.1f MiB without kernels, with its %lld graphs; used %8.1f; "
+          "%.2f s to start\n",
+          shape, dtype_name(dtype).data(), static_cast<double>(expected) / kMiB,
+          static_cast<long long>(stats.graphs), static_cast<double>(used) / kMiB, taken.count());
       EXPECT_NEAR(static_cast<double>(used), static_cast<double>(expected),
                   0.01 * static_cast<double>(expected) + 4.0 * kMiB);
     }
   }
 }
 
+TEST_F(EngineMemory, StepsTakeNothingOnceTheirGraphsAreThere) {
+  for (const bool overlap : {false, true}) {
+    EngineConfig config = all_graphs(config_of(2048, 64, 1024, 2'000));
+    config.async_scheduling = overlap;
+    Engine engine(dummy("tiny", DType::kBFloat16), config, ExecContext::cuda());
+    fail_allocation(0);
+    decode(engine, 64, 300, 20);
+    decode(engine, 3, 1500, 40);
+    EXPECT_EQ(fail_allocation(0), 0) << "overlap " << overlap;
+    EXPECT_GT(engine.stats().steps, 50);
+  }
+}
+
 // Three requests, with lists and log-probabilities.
-std::vector<Collected> answers(Engine& engine) {
-  std::deque<Collector> collectors;
+std::vector<EngineRequest> three_requests() {
+  std::vector<EngineRequest> requests;
   for (int i = 0; i < 3; ++i) {
     std::vector<int32_t> prompt;
     for (int t = 0; t < 40; ++t) prompt.push_back(100 + 7 * t + i);
@@ -101,65 +161,154 @@ std::vector<Collected> answers(Engine& engine) {
     request.params.seed = i;
     if (i == 1) request.params.frequency_penalty = 0.5;
     if (i == 2) request.params.logprobs = 3;
-    engine.submit(std::move(request), collectors.emplace_back().sink());
+    requests.push_back(std::move(request));
   }
+  return requests;
+}
+
+std::vector<Collected> answers(Engine& engine) {
+  std::deque<Collector> collectors;
+  for (EngineRequest& request : three_requests())
+    engine.submit(std::move(request), collectors.emplace_back().sink());
   std::vector<Collected> results;
   for (Collector& collector : collectors) results.push_back(collector.wait());
   return results;
 }
 
-// Each allocation of device and pinned memory and of graphs fails in turn: loading ends in one
-// clear error, or the engine serves; nothing is lost, and the device is as it was.
+EngineConfig small_engine(bool overlap, bool capture_at_start) {
+  EngineConfig config = config_of(2048, 8, 256, 200);
+  config.async_scheduling = overlap;
+  config.capture_at_start = capture_at_start;
+  return config;
+}
+
+void expect_serving(Engine& engine) {
+  for (const Collected& one : answers(engine))
+    EXPECT_EQ(one.tokens.size(), 12U) << "the engine serves on";
+  EXPECT_TRUE(engine.stats().healthy);
+  expect_released(engine);
+}
+
+// Each allocation of tensors, of device and pinned memory, of streams, events and graphs fails in
+// turn: loading ends in one clear error, or the engine serves; nothing is lost, and the device is
+// as it was.
 TEST_F(EngineMemory, EachAllocationThatFailsIsAClearErrorOrAServingEngine) {
-  struct Outcome {
-    std::vector<Collected> first;
-    int64_t graph_failures;
-  };
-  int faults = 0;
-  const auto run = [&]() -> Outcome {
-    Engine engine(dummy("tiny", DType::kBFloat16), config_of(2048, 8, 256, 200),
-                  ExecContext::cuda());
-    Outcome outcome{answers(engine), 0};
-    for (const Collected& one : outcome.first) {
-      if (!one.error) continue;
-      ++faults;
-      EXPECT_EQ(one.error->code(), ErrorCode::kResourceExhausted) << one.error->message();
+  for (const EngineConfig& config :
+       {small_engine(false, false), small_engine(true, false), small_engine(true, true)}) {
+    int faults = 0;
+    int64_t graph_failures = 0;
+    const auto run = [&] {
+      Engine engine(dummy("tiny", DType::kBFloat16), config, ExecContext::cuda());
+      const std::vector<Collected> first = answers(engine);
+      for (const Collected& one : first) {
+        if (!one.error) continue;
+        ++faults;
+        EXPECT_EQ(one.error->code(), ErrorCode::kResourceExhausted) << one.error->message();
+      }
+      expect_serving(engine);
+      graph_failures = engine.stats().graph_failures;
+      return first;
+    };
+    run();
+    fail_allocation(0);
+    const std::vector<Collected> expected = run();
+    const int64_t count = fail_allocation(0);
+    EXPECT_EQ(graph_failures, 0);
+    EXPECT_EQ(faults, 0);
+    const size_t before = used_bytes();
+    int refused = 0, eager = 0;
+    for (int64_t nth = 1; nth <= count; ++nth) {
+      fail_allocation(nth);
+      try {
+        const std::vector<Collected> got = run();
+        eager += graph_failures > 0;
+        for (size_t i = 0; i < 3; ++i) {
+          if (got[i].error) continue;
+          EXPECT_EQ(got[i].tokens, expected[i].tokens) << "allocation " << nth;
+        }
+      } catch (const Error& error) {
+        ++refused;
+        EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted) << error.message();
+        EXPECT_NE(error.message().find("memory"), std::string::npos) << error.message();
+        EXPECT_EQ(error.message().find('\n'), std::string::npos) << error.message();
+      }
+      fail_allocation(0);
+      ASSERT_LE(used_bytes(), before + 8 * kMiB) << "after allocation " << nth << " of " << count;
     }
-    for (const Collected& one : answers(engine))
-      EXPECT_EQ(one.tokens.size(), 12U) << "the engine serves on";
-    EXPECT_TRUE(engine.stats().healthy);
-    outcome.graph_failures = engine.stats().graph_failures;
-    return outcome;
-  };
-  run();
-  cuda::fail_allocation(0);
-  const Outcome expected = run();
-  const int64_t count = cuda::fail_allocation(0);
-  EXPECT_EQ(expected.graph_failures, 0);
-  EXPECT_EQ(faults, 0);
-  const size_t before = used_bytes();
-  int refused = 0, eager = 0;
-  for (int64_t nth = 1; nth <= count; ++nth) {
-    cuda::fail_allocation(nth);
+    std::printf(
+        "%lld allocations: %d end the load, %d leave graphs out, %d requests ended (%s, graphs "
+        "%s)\n",
+        static_cast<long long>(count), refused, eager, faults,
+        config.async_scheduling ? "overlapped" : "one step at a time",
+        config.capture_at_start ? "at the start" : "as they come");
+    EXPECT_GT(refused, 6 * 7) << "the tensors of six layers, and what the engine takes";
+    EXPECT_GT(eager, 2) << "the begin of a capture, its instantiation, its upload";
+    EXPECT_GT(faults, 0) << "the logits on the host, for log-probabilities";
+    EXPECT_EQ(run()[0].tokens, expected[0].tokens);
+  }
+}
+
+// What a request was told, without an allocation of its own.
+struct Told {
+  std::atomic<int> ends{0}, tokens{0};
+  EventSink sink() {
+    return [this](EngineEvent&& event) {
+      tokens += static_cast<int>(event.token_ids.size());
+      ends += event.finish_reason.has_value();
+    };
+  }
+};
+
+// The same with what the program takes by operator new, of which there are thousands: some of them.
+TEST_F(EngineMemory, HostMemoryThatEndsIsAnErrorOrAServingEngine) {
+  const EngineConfig config = small_engine(true, false);
+  int refused = 0, declined = 0, short_answers = 0;
+  // Whether an engine came to be. What fails is counted from `nth` on; 0: nothing.
+  const auto run = [&](int64_t nth) {
+    std::vector<EngineRequest> requests = three_requests();
+    Told told[3];
+    EventSink sinks[3] = {told[0].sink(), told[1].sink(), told[2].sink()};
+    bool accepted[3] = {};
+    std::unique_ptr<Engine> engine;
+    fail_host_allocation(nth);
     try {
-      const Outcome outcome = run();
-      eager += outcome.graph_failures > 0;
-      for (size_t i = 0; i < 3 && outcome.graph_failures > 0; ++i)
-        EXPECT_EQ(outcome.first[i].tokens, expected.first[i].tokens) << "allocation " << nth;
-    } catch (const Error& error) {
+      engine =
+          std::make_unique<Engine>(dummy("tiny", DType::kBFloat16), config, ExecContext::cuda());
+      for (int i = 0; i < 3; ++i) {
+        try {
+          engine->submit(std::move(requests[i]), std::move(sinks[i]));
+          accepted[i] = true;
+        } catch (const Error&) {
+          ++declined;
+        }
+      }
+      for (int i = 0; i < 3; ++i)
+        while (accepted[i] && told[i].ends == 0) std::this_thread::yield();
+    } catch (const Error&) {
       ++refused;
-      EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted) << error.message();
-      EXPECT_NE(error.message().find("memory"), std::string::npos) << error.message();
-      EXPECT_EQ(error.message().find('\n'), std::string::npos) << error.message();
+    } catch (const std::exception&) {
+      ++refused;
     }
-    cuda::fail_allocation(0);
+    fail_host_allocation(0);
+    for (int i = 0; i < 3; ++i) short_answers += accepted[i] && told[i].tokens < 12;
+    if (engine) expect_serving(*engine);
+  };
+  run(0);
+  fail_host_allocation(0);
+  run(0);
+  const int64_t count = fail_host_allocation(0);
+  EXPECT_EQ(refused + declined + short_answers, 0);
+  const size_t before = used_bytes();
+  std::mt19937 random(static_cast<uint32_t>(fresh_seed()));
+  const int rounds = 200;
+  for (int i = 0; i < rounds; ++i) {
+    const int64_t nth = 1 + static_cast<int64_t>(random() % count);
+    run(nth);
     ASSERT_LE(used_bytes(), before + 8 * kMiB) << "after allocation " << nth << " of " << count;
   }
-  std::printf("%lld allocations: %d end the load, %d leave a graph out, %d requests ended\n",
-              static_cast<long long>(count), refused, eager, faults);
-  EXPECT_GT(refused, 6 * 7) << "the tensors of six layers, and what the engine takes";
-  EXPECT_GT(eager, 0);
-  EXPECT_EQ(run().first[0].tokens, expected.first[0].tokens);
+  std::printf("%d of %lld host allocations: %d end the load, %d are declined, %d cut short\n",
+              rounds, static_cast<long long>(count), refused, declined, short_answers);
+  EXPECT_GT(refused, 10);
 }
 
 }  // namespace

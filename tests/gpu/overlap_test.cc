@@ -14,9 +14,9 @@ namespace {
 std::vector<EngineRequest> requests_of(uint32_t seed, int64_t vocab) {
   std::mt19937 random(seed);
   std::vector<EngineRequest> requests;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < (few_cases() ? 6 : 40); ++i) {
     EngineRequest r = greedy_request(random_prompt(random, vocab, 1 + random() % 90),
-                                     1 + static_cast<int>(random() % 80));
+                                     1 + static_cast<int>(random() % (few_cases() ? 8 : 80)));
     r.params.seed = i;
     if (i % 2) r.params.temperature = 0.8;
     if (i % 3 == 0) r.params.top_p = 0.9;

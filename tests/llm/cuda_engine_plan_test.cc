@@ -73,6 +73,7 @@ TEST(GpuPlan, NamesEveryPartAndAddsThemUp) {
   }
   EXPECT_EQ(sum, json["total_bytes"].get<size_t>());
   EXPECT_EQ(json["context_bytes"].get<size_t>(), kTaken);
+  EXPECT_GT(json["pinned_bytes"].get<size_t>(), 0U) << "host memory, no part of the sum";
   LLMOptions eager{.enforce_eager = true};
   EXPECT_EQ(plan_to_json(plan_of("qwen3-0.6b", eager, gpu_of(80 * kGiB)))["graph_bytes"], 0);
 }

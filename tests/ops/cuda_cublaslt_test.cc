@@ -12,7 +12,9 @@ static_assert(sizeof(LtHeuristic) == sizeof(cublasLtMatmulHeuristicResult_t));
 static_assert(offsetof(LtHeuristic, workspace_bytes) ==
               offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
 static_assert(offsetof(LtHeuristic, status) == offsetof(cublasLtMatmulHeuristicResult_t, state));
-static_assert(+kLtSuccess == +CUBLAS_STATUS_SUCCESS && +kLtOpTranspose == +CUBLAS_OP_T);
+static_assert(+kLtSuccess == +CUBLAS_STATUS_SUCCESS &&
+              +kLtAllocationFailed == +CUBLAS_STATUS_ALLOC_FAILED &&
+              +kLtOpTranspose == +CUBLAS_OP_T);
 static_assert(+kLtComputeFloat32 == +CUBLAS_COMPUTE_32F && +kLtReal32F == +CUDA_R_32F);
 static_assert(+kLtReal16F == +CUDA_R_16F && +kLtReal16BF == +CUDA_R_16BF);
 static_assert(+kLtDescTransA == +CUBLASLT_MATMUL_DESC_TRANSA);

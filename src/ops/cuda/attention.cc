@@ -134,7 +134,7 @@ void attention(ExecContext& context, const AttentionArgs& args) {
                     .block_table_stride = static_cast<int32_t>(args.device_tables.stride(0)),
                     .work = args.device_work.data<int32_t>(),
                     .partials = context.workspace().allocate_array<float>(
-                        work.num_partials * decode_partial_floats(p.head_dim)),
+                        max_partials(launch, p.num_kv_heads) * decode_partial_floats(p.head_dim)),
                     .num_heads = p.num_heads,
                     .num_kv_heads = p.num_kv_heads,
                     .head_dim = p.head_dim,

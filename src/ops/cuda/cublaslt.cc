@@ -72,6 +72,8 @@ const CublasLt& cublaslt() {
 }
 
 void check_lt(int status, const char* what) {
+  require(status != kLtAllocationFailed, ErrorCode::kResourceExhausted,
+          "linear: cuBLASLt {}: out of memory", what);
   require(status == kLtSuccess, ErrorCode::kInternal, "linear: cuBLASLt {}: {}", what,
           cublaslt().GetStatusName(status));
 }

@@ -31,6 +31,7 @@ struct LtHeuristic {
 // Enumerators of cublasLt.h, cublas_api.h and library_types.h.
 enum : int {
   kLtSuccess = 0,
+  kLtAllocationFailed = 3,
   kLtOpTranspose = 1,
   kLtComputeFloat32 = 68,  // TF32 is another enumerator
   kLtReal32F = 0,

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "ops/cuda/gemm_impl.h"
 #include "tensor/cuda/device_state.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer::cuda {
 namespace {
@@ -86,7 +87,7 @@ GemmState::GemmState(ExecContext& context)
     : lt_(cublaslt()),
       workspace_({static_cast<int64_t>(kGemmWorkspaceBytes)}, DType::kUInt8, context.device()),
       table_(context.cuda_state().info().name, lt_.GetVersion()) {
-  check_lt(lt_.Create(&handle_), "Create");
+  check_lt(allocation_must_fail() ? kLtAllocationFailed : lt_.Create(&handle_), "Create");
   cache_file_ = gemm_cache_file(context.cuda_state().info().name, lt_.GetVersion());
   read_cache();
   for (const std::string_view text : shipped_gemm_tables()) table_.merge(text);

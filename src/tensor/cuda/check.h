@@ -17,7 +17,4 @@ inline void check_cuda(cudaError_t error, std::string_view what) {
     fail_cuda(error, what);
 }
 
-// Counts an allocation; true when a test wants this one to fail (fail_allocation).
-bool allocation_must_fail();
-
 }  // namespace miniinfer::cuda

@@ -1,7 +1,6 @@
 #include "tensor/cuda/device.h"
 
 #include <array>
-#include <atomic>
 
 #include <dlfcn.h>
 
@@ -10,14 +9,12 @@
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/cuda/reasons.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer::cuda {
 namespace {
 
 constexpr int kMaxDevices = 64;
-
-std::atomic<int64_t> allocations{0};
-std::atomic<int64_t> failing_allocation{0};
 
 // Of a driver that is too old the runtime may say nothing, not even its version.
 int driver_version() {
@@ -91,15 +88,6 @@ void fail_cuda(cudaError_t error, std::string_view what) {
     fail(ErrorCode::kResourceExhausted, "cuda: {}: out of memory", what);
   fail(ErrorCode::kInternal, "cuda: {}: {} ({})", what, cudaGetErrorName(error),
        cudaGetErrorString(error));
-}
-
-bool allocation_must_fail() {
-  return allocations.fetch_add(1) + 1 == failing_allocation.load();
-}
-
-int64_t fail_allocation(int64_t number) {
-  failing_allocation.store(number);
-  return allocations.exchange(0);
 }
 
 DeviceReport find_devices() {

@@ -52,10 +52,6 @@ struct MemoryInfo {
 };
 MemoryInfo memory_info(int index);
 
-// For tests of running out of memory: the `number`-th allocation from now on, of device or pinned
-// memory, fails; 0 lets all succeed. Returns how many were made since the last call.
-int64_t fail_allocation(int64_t number);
-
 // A queue of device work, in order, independent of the legacy default stream.
 class Stream {
  public:

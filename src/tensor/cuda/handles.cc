@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/device.h"
+#include "tensor/fail_allocation.h"
 
 namespace miniinfer::cuda {
 
@@ -9,7 +10,9 @@ namespace miniinfer::cuda {
 
 Stream::Stream() {
   cudaStream_t handle = nullptr;
-  check_cuda(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking), "stream creation");
+  check_cuda(allocation_must_fail() ? cudaErrorMemoryAllocation
+                                    : cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking),
+             "stream creation");
   handle_.reset(handle);
 }
 
@@ -23,8 +26,11 @@ void Stream::synchronize() const {
 
 Event::Event(bool timing) {
   cudaEvent_t handle = nullptr;
-  check_cuda(cudaEventCreateWithFlags(&handle, timing ? cudaEventDefault : cudaEventDisableTiming),
-             "event creation");
+  check_cuda(
+      allocation_must_fail()
+          ? cudaErrorMemoryAllocation
+          : cudaEventCreateWithFlags(&handle, timing ? cudaEventDefault : cudaEventDisableTiming),
+      "event creation");
   handle_.reset(handle);
 }
 
@@ -87,7 +93,9 @@ struct GraphDestroy {
 
 Graph::Graph(const Stream& stream, const std::function<void()>& body) {
   // Thread-local: another thread's allocation (a request's, a loader's) must not break the capture.
-  check_cuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
+  check_cuda(allocation_must_fail()
+                 ? cudaErrorMemoryAllocation
+                 : cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
              "graph capture");
   cudaGraph_t graph = nullptr;
   try {
@@ -105,6 +113,10 @@ Graph::Graph(const Stream& stream, const std::function<void()>& body) {
       allocation_must_fail() ? cudaErrorMemoryAllocation : cudaGraphInstantiate(&handle, graph, 0),
       "graph instantiation");
   handle_.reset(handle);
+  // Now, so that its memory is taken or missed here and not in the first launch.
+  check_cuda(
+      allocation_must_fail() ? cudaErrorMemoryAllocation : cudaGraphUpload(handle, stream.get()),
+      "graph upload");
 }
 
 void Graph::Destroy::operator()(CUgraphExec_st* handle) const {

@@ -27,9 +27,6 @@ MemoryResource& device_memory(int) {
 MemoryInfo memory_info(int) {
   unavailable();
 }
-int64_t fail_allocation(int64_t) {
-  unavailable();
-}
 std::unique_ptr<DeviceState> make_device_state(int) {
   unavailable();
 }

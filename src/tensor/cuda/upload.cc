@@ -67,9 +67,9 @@ void upload(int index, std::span<const HostCopy> copies) {
     }
   };
   const auto wanted = std::min<size_t>(pieces.size(), std::min(kMaxThreads, available_cpus()));
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;  // joined, too, when one of them cannot be started
   for (size_t i = 0; i < wanted; ++i) threads.emplace_back(work);
-  for (std::thread& thread : threads) thread.join();
+  threads.clear();
   if (thrown) std::rethrow_exception(thrown);
 }
 
