@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "command.h"
 #include "help.h"
@@ -110,6 +111,11 @@ int main(int argc, char** argv) {
     miniinfer::print_error("out of memory");
     return miniinfer::exit_code(miniinfer::ErrorCode::kResourceExhausted);
   } catch (const std::exception& error) {
+    const auto* system = dynamic_cast<const std::system_error*>(&error);
+    if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again) {
+      miniinfer::print_error("no further thread can be started: a limit on processes is reached");
+      return miniinfer::exit_code(miniinfer::ErrorCode::kResourceExhausted);
+    }
     miniinfer::print_error(std::string("internal: ") + error.what());
     return kInternalError;
   }

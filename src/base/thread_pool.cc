@@ -9,6 +9,7 @@
 #include <sched.h>
 
 #include "base/check.h"
+#include "base/start_threads.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -33,20 +34,25 @@ inline void cpu_pause() {
 #endif
 }
 
+// Workers look at `stop` when a region opens.
+void tell_to_end(std::atomic<bool>& stop, std::atomic<uint32_t>& region) {
+  stop.store(true, std::memory_order_relaxed);
+  region.store(((region.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen) | kOpen,
+               std::memory_order_seq_cst);
+  region.notify_all();
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) {
   MI_CHECK(num_threads >= 1 && num_threads <= 1024, "{} threads", num_threads);
-  threads_.reserve(num_threads - 1);
-  for (int worker = 1; worker < num_threads; ++worker)
-    threads_.emplace_back([this] { worker_loop(); });
+  start_threads(
+      threads_, num_threads - 1, [this] { worker_loop(); },
+      [this] { tell_to_end(stop_, region_); });
 }
 
 ThreadPool::~ThreadPool() {
-  stop_.store(true, std::memory_order_relaxed);
-  region_.store(((region_.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen) | kOpen,
-                std::memory_order_seq_cst);
-  region_.notify_all();
+  tell_to_end(stop_, region_);
   for (std::thread& thread : threads_) thread.join();
 }
 

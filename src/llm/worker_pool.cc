@@ -2,18 +2,24 @@
 
 #include <utility>
 
+#include "base/start_threads.h"
+
 namespace miniinfer {
 
 WorkerPool::WorkerPool(int num_threads) {
-  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
+  start_threads(threads_, num_threads, [this] { work(); }, [this] { stop(); });
 }
 
-WorkerPool::~WorkerPool() {
+void WorkerPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
+}
+
+WorkerPool::~WorkerPool() {
+  stop();
   for (std::thread& thread : threads_) thread.join();
 }
 

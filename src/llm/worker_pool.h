@@ -21,6 +21,7 @@ class WorkerPool {
 
  private:
   void work();
+  void stop();
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -8,13 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/start_threads.h"
+
 namespace miniinfer {
 
 // Threads for work on requests' text: JSON, templates, tokens. Tasks must not throw.
 class TextWorkers {
  public:
   explicit TextWorkers(int threads) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { loop(); });
+    start_threads(threads_, threads, [this] { loop(); }, [this] { tell_to_end(); });
   }
   ~TextWorkers() { stop(); }
 
@@ -27,16 +29,19 @@ class TextWorkers {
   }
   // Finishes what has begun; what waits is dropped.
   void stop() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
+    tell_to_end();
     for (std::thread& thread : threads_)
       if (thread.joinable()) thread.join();
   }
 
  private:
+  void tell_to_end() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+  }
   void loop() {
     std::unique_lock lock(mutex_);
     while (true) {

@@ -170,12 +170,11 @@ class DummyStore : public WeightStore {
                                      << 20;  // below, starting a thread costs more than it fills
     const size_t parts =
         std::clamp<size_t>(bytes / kBytesAThread, 1, static_cast<size_t>(available_cpus()));
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;  // joined, too, when one of them cannot be started
     for (size_t i = 1; i < parts; ++i)
       threads.emplace_back(
           [=, this] { fill_part(data, phase, bytes * i / parts, bytes * (i + 1) / parts); });
     fill_part(data, phase, 0, bytes / parts);
-    for (std::thread& thread : threads) thread.join();
   }
 
   void fill_part(uint8_t* data, size_t phase, size_t begin, size_t end) const {

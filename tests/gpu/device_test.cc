@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "tensor/cuda/hold.h"
 #include "tensor/cuda/upload.h"
 #include "tensor/fail_allocation.h"
+#include "tensor/numeric.h"
 
 namespace miniinfer {
 namespace {
@@ -147,6 +149,21 @@ TEST_F(DeviceFloor, AnExceptionEndsACaptureAndTheStreamWorksOn) {
   const Tensor host = random_tensor({100}, DType::kFloat32, seed_);
   const Tensor back = to_host(context(), to_device(context(), host));
   EXPECT_EQ(std::memcmp(host.data<char>(), back.data<char>(), 400), 0);
+}
+
+TEST_F(DeviceFloor, RandomBitsAreNumbersOfTheirType) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    const Tensor device({3, 1000}, dtype, context().device());
+    cuda::fill_random(context(), device.data<void>(), device.view().num_bytes(), dtype, 7);
+    const Tensor host = to_host(context(), device);
+    dispatch_float(dtype, [&](auto tag) {
+      using T = decltype(tag);
+      for (int64_t i = 0; i < 3000; ++i) {
+        const float magnitude = std::abs(to_float(host.data<T>()[i]));
+        EXPECT_TRUE(magnitude >= 0.25F && magnitude < 0.5F) << dtype_name(dtype) << " " << magnitude;
+      }
+    });
+  }
 }
 
 TEST_F(DeviceFloor, ReadsSumWhatIsThere) {

@@ -78,7 +78,7 @@ def is_refused(program, case):
         advised[advised.index(flag) + 1] = value
     else:
         advised += [flag, value]
-    result = run(program, advised + ["--input-len", "100"])
+    result = run(program, advised)
     print(f"{'ok' if result.returncode == 0 else 'FAILED':6} advised: {' '.join(advised)} {result.stderr.strip()}", flush=True)
     return result.returncode == 0
 

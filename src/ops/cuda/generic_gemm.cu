@@ -148,7 +148,8 @@ void add_bias(ExecContext& context, const TensorView& out, const ConstTensorView
 }
 
 void fill_random(ExecContext& context, void* data, int64_t bytes, DType dtype, uint32_t seed) {
-  // Sign and mantissa at random, exponents of 0.25 to 2: numbers as products see them, no NaN.
+  // Sign and mantissa at random, magnitudes of 0.25 up to 0.5: as much work for a product's
+  // multipliers as real numbers are, which zeros are not.
   uint32_t mask = 0x80ffffff, bits = 0x3e800000;
   if (dtype == DType::kBFloat16) mask = 0x80ff80ff, bits = 0x3e803e80;
   if (dtype == DType::kFloat16) mask = 0x87ff87ff, bits = 0x34003400;

@@ -21,7 +21,7 @@ void generic_linear(ExecContext& context, const LinearArgs& args);
 void add_bias(ExecContext& context, const TensorView& out, const ConstTensorView& bias);  // float32
 // "13.1.0 (libcublasLt.so.13)". Throws Error unsupported without the library.
 std::string matrix_library();
-// Fills memory with random numbers of a float dtype between 0.25 and 2 in magnitude: what products
+// Fills memory with random numbers of a float dtype, 0.25 up to 0.5 in magnitude: what products
 // are timed on.
 void fill_random(ExecContext& context, void* data, int64_t bytes, DType dtype, uint32_t seed);
 
