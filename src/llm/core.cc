@@ -46,14 +46,16 @@ LlmCore::LlmCore(const ModelSource& source, const LLMOptions& options, Profiler*
   generation_ = std::move(description.generation);
   const auto weights = open_weights(source_, config_, options.load_format, options.seed);
   plan_ = plan_engine(source_, config_, options, weights.get());
+  if (!plan_.warning.empty()) config_.warnings.push_back(plan_.warning);
+  if (plan_.on_gpu) {
+    std::string warning = warm_products(*plan_.device, config_, plan_.dtype, plan_.engine);
+    if (!warning.empty()) config_.warnings.push_back(std::move(warning));
+    // Kernels that were tried stay in the GPU's memory: less is left for the cache.
+    plan_ = plan_engine(source_, config_, options, weights.get(), plan_.device);
+  }
   ExecContext context =
       plan_.device ? std::move(*plan_.device) : ExecContext::cpu(plan_.num_threads);
   plan_.device.reset();
-  if (!plan_.warning.empty()) config_.warnings.push_back(plan_.warning);
-  if (plan_.on_gpu) {
-    std::string warning = warm_products(context, config_, plan_.dtype, plan_.engine);
-    if (!warning.empty()) config_.warnings.push_back(std::move(warning));
-  }
   context.set_profiler(profiler);
   std::shared_ptr<const Model> model = load_model(config_, weights, plan_.dtype, context.device());
   engine_ = std::make_unique<Engine>(std::move(model), plan_.engine, std::move(context));

@@ -7,7 +7,9 @@
 #include "base/thread_pool.h"
 #include "llm/cache_plan.h"
 #include "llm/reject.h"
+#include "ops/cuda/gemm.h"
 #include "ops/cuda/kernels.h"
+#include "tensor/cuda/allocation.h"
 #include "tensor/cuda/device_state.h"
 
 namespace miniinfer {
@@ -134,17 +136,27 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights) {
   check_options(options);
   std::string warning;
-  std::shared_ptr<ExecContext> device = choose_device(options.device, &warning);
+  EnginePlan plan =
+      plan_engine(source, config, options, weights, choose_device(options.device, &warning));
+  plan.warning = std::move(warning);
+  return plan;
+}
+
+EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
+                       const LLMOptions& options, const WeightStore* weights,
+                       std::shared_ptr<ExecContext> device) {
   Machine machine{.cpus = available_cpus(),
                   .available_bytes = available_memory_bytes(),
                   .program_bytes = program_bytes(source, options.tokenizer)};
   if (device) {
     machine.gpu = device->cuda_state().info();
     machine.gpu_memory = cuda::memory_info(device->device().index);
+    // Where the matrix library was used, its workspace is there; the plan has a line for it.
+    if (device->cuda_state().gemm != nullptr)
+      machine.gpu_memory.free += cuda::allocation_bytes(cuda::kGemmWorkspaceBytes);
   }
   EnginePlan plan = plan_engine(source, config, options, weights, machine);
   plan.device = std::move(device);
-  plan.warning = std::move(warning);
   return plan;
 }
 

@@ -48,6 +48,11 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
 EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                        const LLMOptions& options, const WeightStore* weights);
 
+// The same on this machine and `device`; null is the CPU.
+EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
+                       const LLMOptions& options, const WeightStore* weights,
+                       std::shared_ptr<ExecContext> device);
+
 // The GPU that --device leads to; null for the CPU. "auto" takes a GPU where there is one. Throws
 // Error unsupported (param "device") when "cuda" has none. `warning` is told why a GPU that seems
 // to be there is not used.
