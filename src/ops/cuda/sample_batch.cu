@@ -4,6 +4,7 @@
 #include "ops/cuda/launch.h"
 #include "ops/cuda/philox.cuh"
 #include "ops/cuda/row_kernels.h"
+#include "ops/cuda/sampling_list.cuh"
 #include "ops/cuda/sampling_row.cuh"
 
 namespace miniinfer::cuda {
@@ -85,7 +86,7 @@ __device__ SamplingCut filter(const SamplingSpec& spec, ClusterRow& row, float s
   if (top_k) {
     const SamplingTail goal = {0, static_cast<uint32_t>(spec.top_k)};
     // The k-th is mostly near the top; when it is not, all that has weight is searched.
-    const uint32_t near = row.bound_of(goal.count, key_at(row.max(), 16.0 / scale));
+    const uint32_t near = row.bound_of(goal.count, 16.0F / scale);
     if (!row.find_cut(near, {}, goal, cut) && !row.find_cut(lowest, {}, goal, cut))
       cut = {from_ordered_key(lowest), INT32_MAX};
   }
@@ -111,6 +112,22 @@ __device__ SamplingCut filter(const SamplingSpec& spec, ClusterRow& row, float s
   return cut;
 }
 
+// The draw of a row that top_k leaves few tokens of; kNotListed when these are too many.
+// kElsewhere in all blocks but the first, which do nothing more.
+constexpr int32_t kNotListed = INT32_MIN, kElsewhere = INT32_MIN + 1;
+
+__device__ int32_t sample_listed(const SamplingSpec& spec, ClusterRow& row, float scale,
+                                 double draw) {
+  // Of more a row's list would often be too long.
+  constexpr int kMostCounted = kListMost / 2;
+  if (spec.top_k <= 0 || spec.top_k > kMostCounted || spec.top_k >= row.vocab()) return kNotListed;
+  const auto count = static_cast<uint32_t>(spec.top_k);
+  const uint32_t n = list_tokens(row, row.bound_of(count, 16.0F / scale));
+  if (n < count || n > kListMost) return kNotListed;
+  if (cluster_rank() > 0) return kElsewhere;
+  return draw_listed(row, spec, static_cast<int>(n), draw);
+}
+
 __device__ int32_t sample_row(const SampleParams& p, const SamplingSpec& spec, ClusterRow& row) {
   if (!row.load(p.logits + spec.row * p.step, p.aligned)) return kLogitsNotFinite;
   if (edit(p, spec, row)) row.find_max();
@@ -127,6 +144,8 @@ __device__ int32_t sample_row(const SampleParams& p, const SamplingSpec& spec, C
   const bool filtered =
       (spec.top_k > 0 && spec.top_k < row.vocab()) || spec.top_p < 1 || spec.min_p > 0;
   if (!filtered) return row.select([&](float x, int) { return row.weight(x); }, target);
+  const int32_t listed = sample_listed(spec, row, scale, draw);
+  if (listed != kNotListed) return listed;
   const SamplingCut cut = filter(spec, row, scale);
   const auto min_weight = static_cast<float>(spec.min_p);
   return row.select(
@@ -149,6 +168,7 @@ __global__ void __launch_bounds__(kSamplingThreads, 2) sample_kernel(SampleParam
   if (spec.row >= 0 && spec.row < p.rows) {  // the same in the whole cluster
     ClusterRow row(shared, p.slice, p.vocab);
     token = sample_row(p, spec, row);
+    if (token == kElsewhere) return;
   }
   if (cluster_rank() == 0 && threadIdx.x == 0) p.token_ids[index] = token;
   cluster_sync();  // nobody leaves while its shared memory may be read

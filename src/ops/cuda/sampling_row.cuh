@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cfloat>
+
 #include "ops/cuda/cluster.cuh"
 #include "ops/cuda/sampling_order.cuh"
 
@@ -28,7 +30,7 @@ class ClusterRow {
     SamplingTail tail;
     uint64_t answer;  // written by the block that found it
     SamplingTail above, bin;
-    uint32_t bin_index, found, finite;
+    uint32_t bin_index, found, finite, listed;
     uint64_t warp_sums[32];
     uint32_t warp_counts[32];
   };
@@ -148,9 +150,24 @@ class ClusterRow {
   __device__ bool find_cut(uint32_t low, const SamplingCut& within, const SamplingTail& goal,
                            SamplingCut& cut);
 
-  // A key of at least `low` that `count` logits reach, from the threads' largest ones, when so many
-  // reach `low`: a few more than `count` reach it as a rule.
-  __device__ uint32_t bound_of(uint32_t count, uint32_t low);
+  // A key that at least `count` logits reach and, as a rule, few more, from the threads' largest
+  // ones; when fewer are so near, that of the logit `distance` below the largest. By equal steps of
+  // logits: those of a flat row come along a thousandth at a time.
+  __device__ uint32_t bound_of(uint32_t count, float distance);
+
+  // Over this block, in every thread. A barrier lies between two of them.
+  __device__ uint64_t block_sum(uint64_t value) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1)
+      value += __shfl_xor_sync(kFullWarp, value, offset);
+    if (threadIdx.x % 32 == 0) exchange_->warp_sums[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = exchange_->warp_sums[threadIdx.x % kSamplingWarps];
+#pragma unroll
+    for (int offset = kSamplingWarps / 2; offset > 0; offset >>= 1)
+      value += __shfl_xor_sync(kFullWarp, value, offset);
+    return value;
+  }
 
   __device__ __forceinline__ Exchange* exchange() const { return exchange_; }
   // The histogram's memory, for other uses: 12 KiB.
@@ -175,6 +192,7 @@ class ClusterRow {
     if (threadIdx.x == 0) {
       exchange_->best = best;
       exchange_->finite = finite;
+      exchange_->listed = 0;
     }
     cluster_sync();
     for_ranks([&](uint32_t rank) {
@@ -186,19 +204,6 @@ class ClusterRow {
     max_ = from_ordered_key(static_cast<uint32_t>(best >> 32));
     argmax_ = static_cast<int32_t>(~static_cast<uint32_t>(best));
     return finite;
-  }
-
-  __device__ uint64_t block_sum(uint64_t value) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset >>= 1)
-      value += __shfl_xor_sync(kFullWarp, value, offset);
-    if (threadIdx.x % 32 == 0) exchange_->warp_sums[threadIdx.x / 32] = value;
-    __syncthreads();
-    value = exchange_->warp_sums[threadIdx.x % kSamplingWarps];
-#pragma unroll
-    for (int offset = kSamplingWarps / 2; offset > 0; offset >>= 1)
-      value += __shfl_xor_sync(kFullWarp, value, offset);
-    return value;
   }
 
   // Fills segments_; the sum of all in every thread.
@@ -355,17 +360,20 @@ __device__ inline void ClusterRow::fill_histogram(uint32_t low, uint32_t high, i
   });
 }
 
-__device__ inline uint32_t ClusterRow::bound_of(uint32_t count, uint32_t low) {
-  const uint32_t high = ordered_key(max_);
-  const int shift = histogram_shift(low, high);
+__device__ inline uint32_t ClusterRow::bound_of(uint32_t count, float distance) {
+  const uint32_t low = ordered_key(::fmaxf(max_ - distance, -FLT_MAX));
+  const float step = distance / kSamplingBins;
   clear_histogram();
-  if (thread_key_ >= low && thread_key_ <= high)
-    atomicAdd(counts_ + ((high - thread_key_) >> shift), 1U);
+  if (thread_key_ >= low) {
+    const float below = (max_ - from_ordered_key(thread_key_)) / step;
+    atomicAdd(counts_ + ::min(static_cast<int>(below), kSamplingBins - 1), 1U);
+  }
   find_bin({}, {0, count});
   if (exchange_->found == 0) return low;
-  const uint32_t steps = exchange_->bin_index + 1;
+  // A hundredth more than the bin, for what rounding moved across its border.
+  const float bound = max_ - (static_cast<float>(exchange_->bin_index) + 1.01F) * step;
   __syncthreads();
-  return (high - low) >> shift < steps ? low : high - (steps << shift) + 1;
+  return ::max(ordered_key(bound), low);
 }
 
 __device__ inline void ClusterRow::find_bin(const SamplingTail& above, const SamplingTail& goal) {

@@ -37,7 +37,7 @@ __device__ void write_top(const ScoreParams& p, int index, ClusterRow& row, doub
   SamplingCut cut;
   const SamplingTail goal = {0, static_cast<uint32_t>(p.top)};
   const float max = row.max();
-  const uint32_t near = row.bound_of(goal.count, ordered_key(fmaxf(max - 16.0F, -FLT_MAX)));
+  const uint32_t near = row.bound_of(goal.count, 16.0F);
   if (!row.find_cut(near, {}, goal, cut)) row.find_cut(ordered_key(-INFINITY), {}, goal, cut);
   auto* list = reinterpret_cast<uint64_t*>(row.scratch());
   uint32_t* length = &row.exchange()->found;
