@@ -176,8 +176,12 @@ bool Api::check_post(const HttpRequest& request, const Route& route, HttpReply& 
     refusal = overloaded(request);
     return false;
   }
+  return route.kind != Route::Kind::kText || check_key_limit(request, refusal);
+}
+
+bool Api::check_key_limit(const HttpRequest& request, HttpReply& refusal) const {
   const std::optional<size_t> key = request.note->key;
-  if (route.kind != Route::Kind::kText || !key || options_.max_num_reqs_per_key == 0) return true;
+  if (!key || options_.max_num_reqs_per_key == 0) return true;
   const auto running = running_by_key_.find(*key);
   if (running == running_by_key_.end() || running->second < options_.max_num_reqs_per_key)
     return true;
@@ -209,6 +213,11 @@ std::function<void()> Api::handle(HttpRequest request, std::shared_ptr<Responder
 
 std::function<void()> Api::generate(bool chat, HttpRequest request,
                                     std::shared_ptr<Responder> responder) {
+  // Again: many heads may have come before the first of their bodies.
+  if (HttpReply refusal; !check_key_limit(request, refusal)) {
+    responder->reply(std::move(refusal));
+    return {};
+  }
   if (!services_->reserve(1)) {
     responder->reply(overloaded(request));
     return {};

@@ -37,6 +37,7 @@ class Api : public HttpHandler {
   bool identify(HttpRequest& request, HttpReply& refusal) const;
   bool check_key(HttpRequest& request, const Route* route, HttpReply& refusal) const;
   bool check_post(const HttpRequest& request, const Route& route, HttpReply& refusal) const;
+  bool check_key_limit(const HttpRequest& request, HttpReply& refusal) const;
   HttpReply overloaded(const HttpRequest& request) const;
 
   // GET routes.

@@ -1,10 +1,14 @@
 """Who may ask: keys, names, origins, and what a server refuses to be started as."""
 
 import base64
+import json
 import os
+import socket
 import subprocess
+import time
 
 import pytest
+from running_server import HOST
 
 ROUTES = ["/", "/v1/models", "/v1/models/tiny-assistant", "/version", "/load", "/metrics", "/v1/completions", "/v1/chat/completions",
           "/tokenize", "/detokenize"]
@@ -145,3 +149,20 @@ def test_port_in_use(start, miniinfer):
     server = start()
     done = subprocess.run([miniinfer, "serve", "--port", str(server.port)], capture_output=True, text=True, timeout=20)
     assert done.returncode == 2 and done.stderr == f"error: --port: {server.port} is in use\n"
+
+
+def test_heads_that_come_before_all_bodies_do_not_pass_the_limit_of_a_key(start):
+    server = start("--api-key", "greedy", "--max-num-reqs-per-key", 2)
+    body = json.dumps({"prompt": "a", "max_tokens": 1900, "ignore_eos": True, "n": 8}).encode()
+    head = (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer greedy\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body))
+    socks = [socket.create_connection((HOST, server.port), 60) for _ in range(8)]
+    for sock in socks:
+        sock.sendall(head)
+    time.sleep(0.3)
+    for sock in socks:
+        sock.sendall(body)
+    statuses = [int(sock.recv(100).split()[1]) for sock in socks]
+    assert set(statuses) == {200, 429} and statuses.count(200) == 2, statuses
+    for sock in socks:
+        sock.close()

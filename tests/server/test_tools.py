@@ -237,3 +237,14 @@ def test_thinking_is_told_apart(start):
     text = "".join(event["choices"][0]["delta"].get("reasoning_content", "") for event in events[:-1])
     assert text == "The capital of France is Paris."
     assert not any(event["choices"][0]["delta"].get("content") for event in events[:-1])
+
+
+def test_what_a_grammar_holds_is_no_thinking(start):
+    """Also where the answer would begin with thinking: a call that must be is one, a constrained text is the content."""
+    server = start("--reasoning-parser", "deepseek_r1")
+    call = {"messages": PEARS, "temperature": 0, "tools": [SHOPPING], "tool_choice": "required"}
+    choice = server.post("/v1/chat/completions", call).json["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])["amount"] == 43
+    events = server.chat(structured_outputs={"choice": ["red", "green"]}, stream=True).events
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1]) in ("red", "green")

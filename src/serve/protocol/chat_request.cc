@@ -174,6 +174,8 @@ GenerationRequest parse_chat_request(const Json& body, const ServedModel& model)
                      request);
   request.params.logprobs = logprobs;
   read_tools(body, model, request);
+  // What must obey a grammar from its first token has no room for thinking.
+  if (request.params.structured_output) request.reasoning_format = ReasoningFormat::kNone;
   // Without calls to come, the tools are not shown to the model either.
   if (request.tool_format != ToolCallFormat::kNone)
     request.prompts[0].tools_json = body["tools"].dump();
