@@ -188,7 +188,7 @@ TEST(StructuredOutput, TheConstraintsThatAreKeptAreBoundedInBytes) {
   StructuredOutputCompiler compiler(tokenizer, tokenizer->vocab_size(), {2});
   size_t most = 0;
   std::vector<StructuredOutputCompiler::MakeMask> in_use;
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 5; ++i) {
     const std::string divisor = std::to_string(40'001 + 2 * i);  // some 18 MB each
     in_use.push_back(compiler.compile({Kind::kJsonSchema, R"({"multipleOf":)" + divisor + "}"}));
     most = std::max(most, compiler.cached_bytes());
@@ -196,7 +196,7 @@ TEST(StructuredOutput, TheConstraintsThatAreKeptAreBoundedInBytes) {
   }
   EXPECT_GT(most, size_t{40} << 20);
   for (const auto& make : in_use) EXPECT_NE(make(), nullptr);  // also those that are not kept
-  for (int i = 0; i < 200; ++i)
+  for (int i = 0; i < 80; ++i)
     compiler.compile({Kind::kRegex, "[a-z]{" + std::to_string(i + 1) + "}"});
   EXPECT_LT(compiler.cached_bytes(), size_t{64} << 20);
 }
