@@ -168,7 +168,8 @@ void add_serve(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ServeFlags>();
   ServeOptions& options = flags->serve;
   app.footer(kExamples);
-  app.add_option("model", flags->model,
+  // Not "model": from CLI11 2.4 on a positional and a flag may not share a name.
+  app.add_option("directory", flags->model,
                  "A Hugging Face directory; without one the embedded model answers")
       ->option_text("[MODEL]");
   app.add_option("--model", flags->model_flag, "The same as a flag");
