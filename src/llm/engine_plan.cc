@@ -8,6 +8,7 @@
 #include "llm/cache_plan.h"
 #include "llm/reject.h"
 #include "ops/cuda/gemm.h"
+#include "ops/cuda/gemm_search.h"
 #include "ops/cuda/kernels.h"
 #include "tensor/cuda/allocation.h"
 #include "tensor/cuda/device_state.h"
@@ -150,10 +151,11 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
                   .program_bytes = program_bytes(source, options.tokenizer)};
   if (device) {
     machine.gpu = device->cuda_state().info();
+    // First, so that what its library takes is counted as taken; the plan has a line for the
+    // workspace.
+    cuda::prepare_linear(*device);
     machine.gpu_memory = cuda::memory_info(device->device().index);
-    // Where the matrix library was used, its workspace is there; the plan has a line for it.
-    if (device->cuda_state().gemm != nullptr)
-      machine.gpu_memory.free += cuda::allocation_bytes(cuda::kGemmWorkspaceBytes);
+    machine.gpu_memory.free += cuda::allocation_bytes(cuda::kGemmWorkspaceBytes);
   }
   EnginePlan plan = plan_engine(source, config, options, weights, machine);
   plan.device = std::move(device);

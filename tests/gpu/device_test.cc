@@ -160,7 +160,8 @@ TEST_F(DeviceFloor, RandomBitsAreNumbersOfTheirType) {
       using T = decltype(tag);
       for (int64_t i = 0; i < 3000; ++i) {
         const float magnitude = std::abs(to_float(host.data<T>()[i]));
-        EXPECT_TRUE(magnitude >= 0.25F && magnitude < 0.5F) << dtype_name(dtype) << " " << magnitude;
+        EXPECT_TRUE(magnitude >= 0.25F && magnitude < 0.5F)
+            << dtype_name(dtype) << " " << magnitude;
       }
     });
   }

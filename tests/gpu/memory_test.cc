@@ -1,11 +1,6 @@
 // The engine's memory on a GPU: what it takes against its plan, and what happens when it ends.
 // memory.py holds whole programs against their plans.
-#include <atomic>
-#include <cstdlib>
 #include <deque>
-#include <memory>
-#include <new>
-#include <thread>
 
 #include "engine/device_plan.h"
 #include "gpu/checkpoints.h"
@@ -13,34 +8,6 @@
 #include "models/shapes.h"
 #include "tensor/cuda/device_state.h"
 #include "tensor/fail_allocation.h"
-
-namespace {
-
-std::atomic<int64_t> host_allocations{0};
-std::atomic<int64_t> failing_host_allocation{0};
-
-// As fail_allocation() does, of what operator new gives.
-int64_t fail_host_allocation(int64_t number) {
-  failing_host_allocation.store(number);
-  return host_allocations.exchange(0);
-}
-
-}  // namespace
-
-// Not inlined: GCC would see malloc paired with delete and warn.
-__attribute__((noinline)) void* operator new(size_t size) {
-  if (host_allocations.fetch_add(1, std::memory_order_relaxed) + 1 ==
-      failing_host_allocation.load(std::memory_order_relaxed))
-    throw std::bad_alloc();
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-__attribute__((noinline)) void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
 
 namespace miniinfer {
 namespace {
@@ -250,69 +217,6 @@ TEST_F(EngineMemory, EachAllocationThatFailsIsAClearErrorOrAServingEngine) {
     EXPECT_GT(faults, 0) << "the logits on the host, for log-probabilities";
     EXPECT_EQ(run()[0].tokens, expected[0].tokens);
   }
-}
-
-// What a request was told, without an allocation of its own.
-struct Told {
-  std::atomic<int> ends{0}, tokens{0};
-  EventSink sink() {
-    return [this](EngineEvent&& event) {
-      tokens += static_cast<int>(event.token_ids.size());
-      ends += event.finish_reason.has_value();
-    };
-  }
-};
-
-// The same with what the program takes by operator new, of which there are thousands: some of them.
-TEST_F(EngineMemory, HostMemoryThatEndsIsAnErrorOrAServingEngine) {
-  const EngineConfig config = small_engine(true, false);
-  int refused = 0, declined = 0, short_answers = 0;
-  // Whether an engine came to be. What fails is counted from `nth` on; 0: nothing.
-  const auto run = [&](int64_t nth) {
-    std::vector<EngineRequest> requests = three_requests();
-    Told told[3];
-    EventSink sinks[3] = {told[0].sink(), told[1].sink(), told[2].sink()};
-    bool accepted[3] = {};
-    std::unique_ptr<Engine> engine;
-    fail_host_allocation(nth);
-    try {
-      engine =
-          std::make_unique<Engine>(dummy("tiny", DType::kBFloat16), config, ExecContext::cuda());
-      for (int i = 0; i < 3; ++i) {
-        try {
-          engine->submit(std::move(requests[i]), std::move(sinks[i]));
-          accepted[i] = true;
-        } catch (const Error&) {
-          ++declined;
-        }
-      }
-      for (int i = 0; i < 3; ++i)
-        while (accepted[i] && told[i].ends == 0) std::this_thread::yield();
-    } catch (const Error&) {
-      ++refused;
-    } catch (const std::exception&) {
-      ++refused;
-    }
-    fail_host_allocation(0);
-    for (int i = 0; i < 3; ++i) short_answers += accepted[i] && told[i].tokens < 12;
-    if (engine) expect_serving(*engine);
-  };
-  run(0);
-  fail_host_allocation(0);
-  run(0);
-  const int64_t count = fail_host_allocation(0);
-  EXPECT_EQ(refused + declined + short_answers, 0);
-  const size_t before = used_bytes();
-  std::mt19937 random(static_cast<uint32_t>(fresh_seed()));
-  const int rounds = 200;
-  for (int i = 0; i < rounds; ++i) {
-    const int64_t nth = 1 + static_cast<int64_t>(random() % count);
-    run(nth);
-    ASSERT_LE(used_bytes(), before + 8 * kMiB) << "after allocation " << nth << " of " << count;
-  }
-  std::printf("%d of %lld host allocations: %d end the load, %d are declined, %d cut short\n",
-              rounds, static_cast<long long>(count), refused, declined, short_answers);
-  EXPECT_GT(refused, 10);
 }
 
 }  // namespace

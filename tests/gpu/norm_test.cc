@@ -27,7 +27,11 @@ Problem random_problem(Random& random, int round) {
   const int64_t gaps[] = {0, 0, 8, 5};
   const int64_t width =
       few_cases() ? widths[5 * round % std::size(widths)] : widths[random.below(std::size(widths))];
-  Problem p{{1 + random.below(3), 1 + random.below(width > 5000 ? 3 : 9), width},
+  Problem p{{1 + random.below(3),
+             1 + random.below(width <= 5000 ? 9
+                              : few_cases() ? 1
+                                            : 3),
+             width},
             kFloatDTypes[random.below(3)],
             kFloatDTypes[random.below(3)],
             kFloatDTypes[random.below(3)],
