@@ -261,9 +261,11 @@ class HttpServer::Impl {
     });
   }
 
-  asio::io_context io_{1};
+  // Before the context, which ends the connections that it still reads or writes with itself: they
+  // tell `shared_` what they give back.
   std::unique_ptr<asio::ssl::context> tls_;
   ConnectionShared shared_;
+  asio::io_context io_{1};
   std::shared_ptr<Outbox> outbox_ = std::make_shared<Outbox>();
   tcp::acceptor acceptor_;
   asio::steady_timer sweep_;
