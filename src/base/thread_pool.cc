@@ -6,7 +6,10 @@
 #include <fstream>
 #include <string>
 
+#include <linux/membarrier.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/start_threads.h"
@@ -22,9 +25,28 @@ namespace {
 // stretches between two regions of a step, shorter than anyone would notice as idle burn.
 constexpr int kSpins = 4000;
 
-constexpr int64_t kLearnNs = 8, kMaxNs = 3000;
+// What a worker that is about to end gets before its opener looks whether it has come at all.
+constexpr int kPatience = 20;
 
-constexpr uint32_t kOpen = 1U << 15, kEntered = kOpen - 1, kNumber = ~(kOpen | kEntered);
+constexpr int64_t kFirstNs = 300, kLearnNs = 8, kMaxNs = 3000;
+
+constexpr uint32_t kNumbers = 1U << 31;
+
+// Of two region numbers, that wrap around.
+bool is_newer(uint32_t number, uint32_t than) {
+  return number != than && (number - than) % kNumbers < kNumbers / 2;
+}
+
+// A barrier on all threads of the process that run: what lets the opener of a region store and go
+// on, where a barrier of its own would wait for the line that the workers spin on.
+bool membarrier(int command) {
+#if defined(__linux__) && defined(SYS_membarrier)
+  return syscall(SYS_membarrier, command, 0, 0) == 0;
+#else
+  (void)command;
+  return false;
+#endif
+}
 
 inline void cpu_pause() {
 #if defined(__x86_64__)
@@ -37,17 +59,21 @@ inline void cpu_pause() {
 // Workers look at `stop` when a region opens.
 void tell_to_end(std::atomic<bool>& stop, std::atomic<uint32_t>& region) {
   stop.store(true, std::memory_order_relaxed);
-  region.store(((region.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen) | kOpen,
-               std::memory_order_seq_cst);
+  region.store((region.load(std::memory_order_relaxed) + 1) % kNumbers, std::memory_order_seq_cst);
   region.notify_all();
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) {
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(num_threads),
+      has_membarrier_(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)),
+      slots_(new Slot[static_cast<size_t>(num_threads)]) {
   MI_CHECK(num_threads >= 1 && num_threads <= 1024, "{} threads", num_threads);
+  handoff_ns_.fill(kFirstNs);
   start_threads(
-      threads_, num_threads - 1, [this] { worker_loop(); },
+      threads_, num_threads - 1,
+      [this] { worker_loop(started_.fetch_add(1, std::memory_order_relaxed) + 1); },
       [this] { tell_to_end(stop_, region_); });
 }
 
@@ -68,67 +94,90 @@ std::chrono::steady_clock::time_point ThreadPool::last_beat() const {
   return Time(std::chrono::nanoseconds(beat_ns_.load(std::memory_order_relaxed)));
 }
 
-void ThreadPool::run_erased(Body body, void* argument, int parts, Cut cut) {
-  MI_CHECK(parts <= num_threads_);
+void ThreadPool::run_erased(Body body, void* argument, int parts, size_t kind) {
+  MI_CHECK(parts <= num_threads_ && kind <= kEven);
   beat();
   if (num_threads_ == 1) return body(argument, 0);
   body_ = body;
   argument_ = argument;
-  left_.store(0, std::memory_order_relaxed);
-  const uint32_t number = (region_.load(std::memory_order_relaxed) & kNumber) + 2 * kOpen;
-  region_.store(number | kOpen, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) != 0) region_.notify_all();
+  const uint32_t number = (region_.load(std::memory_order_relaxed) + 1) % kNumbers;
+  region_.store(number, std::memory_order_release);
+  wake_sleepers();
   body(argument, 0);
-  const uint32_t entered = region_.fetch_and(~kOpen, std::memory_order_acq_rel) & kEntered;
-  for (int part = static_cast<int>(entered) + 1; part < parts; ++part) body(argument, part);
-  const bool others_late = left_.load(std::memory_order_acquire) != entered;
-  if (cut == Cut::kByHandoff)
-    learn_handoff(others_late || entered + 1 < static_cast<uint32_t>(parts));
-  for (int spins = 0; left_.load(std::memory_order_acquire) != entered; ++spins) {
+  bool others_late = false;
+  for (int worker = 1; worker < num_threads_; ++worker) {
+    const Slot& slot = slots_[static_cast<size_t>(worker)];
+    if (worker < parts) others_late |= slot.done.load(std::memory_order_acquire) != number;
+    if (!await(worker, number) && worker < parts) body(argument, worker);
+  }
+  if (kind != kEven) learn_handoff(kind, others_late);
+}
+
+// Waits until the worker has finished with the open region; false when it has not come, and then it
+// will not.
+bool ThreadPool::await(int worker, uint32_t number) {
+  Slot& slot = slots_[static_cast<size_t>(worker)];
+  for (int spins = 0; slot.done.load(std::memory_order_acquire) != number; ++spins) {
+    if (spins == kPatience) {
+      uint32_t claim = slot.claim.load(std::memory_order_relaxed);
+      if (claim >> 1 != number && slot.claim.compare_exchange_strong(claim, number << 1))
+        return false;
+    }
     if (spins < kSpins) {
       cpu_pause();
     } else {
       std::this_thread::yield();  // a worker was descheduled: give it this core
     }
   }
+  return true;
 }
 
-void ThreadPool::learn_handoff(bool others_late) {
+// A worker counts itself a sleeper, has every other thread pass a barrier, and looks at the region
+// again. So if it saw the old region, the count below is seen; and where there is no such barrier,
+// the opener has one of its own.
+void ThreadPool::wake_sleepers() {
+  if (!has_membarrier_) std::atomic_thread_fence(std::memory_order_seq_cst);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_relaxed) == 0) return;
+  // What notify_all() looks at is counted by a worker after it has read the region, too.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  region_.notify_all();
+}
+
+void ThreadPool::learn_handoff(size_t kind, bool others_late) {
   // Small steps both ways settle where each waits for the other half of the time, within some ten
   // steps of a model after the cores have moved.
-  handoff_ns_ = std::clamp<int64_t>(handoff_ns_ + (others_late ? kLearnNs : -kLearnNs), 0, kMaxNs);
+  int64_t& ns = handoff_ns_[kind];
+  ns = std::clamp<int64_t>(ns + (others_late ? kLearnNs : -kLearnNs), 0, kMaxNs);
 }
 
-// Returns the region's word once one is open whose number is not `seen`.
+// Returns the number of the last region opened, once that is not `seen`.
 uint32_t ThreadPool::wait_for_region(uint32_t seen) {
-  const auto is_new = [&](uint32_t region) {
-    return (region & kOpen) != 0 && (region & kNumber) != seen;
-  };
   for (;;) {
     uint32_t region = region_.load(std::memory_order_acquire);
-    for (int spins = 0; spins < kSpins && !is_new(region); ++spins) {
+    for (int spins = 0; spins < kSpins && region == seen; ++spins) {
       cpu_pause();
       region = region_.load(std::memory_order_acquire);
     }
-    if (is_new(region)) return region;
+    if (region != seen) return region;
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    if (has_membarrier_) membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     region = region_.load(std::memory_order_seq_cst);
-    if (!is_new(region)) region_.wait(region, std::memory_order_seq_cst);
+    if (region == seen) region_.wait(region, std::memory_order_seq_cst);
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
-void ThreadPool::worker_loop() {
-  uint32_t seen = 0;
-  for (;;) {
-    uint32_t region = wait_for_region(seen);
+void ThreadPool::worker_loop(int worker) {
+  Slot& slot = slots_[static_cast<size_t>(worker)];
+  for (uint32_t seen = 0;;) {
+    seen = wait_for_region(seen);
     if (stop_.load(std::memory_order_relaxed)) return;
-    // The number is compared by equality alone, so its wrapping around costs a worker one region
-    // at worst.
-    if (!region_.compare_exchange_strong(region, region + 1, std::memory_order_acq_rel)) continue;
-    seen = region & kNumber;
-    body_(argument_, static_cast<int>(region & kEntered) + 1);
-    left_.fetch_add(1, std::memory_order_release);
+    uint32_t claim = slot.claim.load(std::memory_order_relaxed);
+    if (!is_newer(seen, claim >> 1) || !slot.claim.compare_exchange_strong(claim, seen << 1 | 1))
+      continue;
+    body_(argument_, worker);
+    slot.done.store(seen, std::memory_order_release);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -27,32 +28,34 @@ class ThreadPool {
 
   int size() const { return num_threads_; }
 
-  // Calls fn(0) on the caller and fn(i) on the i-th worker that comes before fn(0) has returned;
+  // Calls fn(0) on the caller and fn(i) on the i-th worker if it comes before fn(0) has returned;
   // returns when all that came have finished. So fn claims pieces of the work, from a counter of
   // its own, until none is left.
   template <typename F>
   void run(F&& fn) {
-    run_parts(1, fn, Cut::kEven);
+    run_parts(1, fn, kEven);
   }
 
-  // Whether work was cut into equal parts, or with handoff_ns() taken into account.
-  enum class Cut : uint8_t { kEven, kByHandoff };
+  // How work was cut: evenly, or with the handoff_ns() of its kind taken into account.
+  static constexpr size_t kKinds = 16;
+  static constexpr size_t kEven = kKinds;
 
   // Calls fn(i) once for each i in [0, parts), parts <= size(): fn(0) on the caller, who also does
-  // what no worker has come for by then; for work cut beforehand. More calls, i < size(), may come.
+  // the part of any worker that has not come by then; for work cut beforehand. More calls,
+  // i < size(), may come.
   template <typename F>
-  void run_parts(int parts, F&& fn, Cut cut) {
+  void run_parts(int parts, F&& fn, size_t kind) {
     using Body = std::remove_reference_t<F>;
     run_erased([](void* body, int part) { (*static_cast<Body*>(body))(part); },
-               const_cast<void*>(static_cast<const void*>(&fn)), parts, cut);
+               const_cast<void*>(static_cast<const void*>(&fn)), parts, kind);
   }
 
   // About how much longer the caller's part of run_parts() should be than the others, in
   // nanoseconds, for all to end together: what it takes another thread to see a region, fetch its
-  // inputs and hand the result over. Learned from who waited for whom where it was used; 0.1 us
-  // between cores that share a cache, 1 us between those that do not, and virtual CPUs move between
-  // the two.
-  int64_t handoff_ns() const { return handoff_ns_; }
+  // inputs and hand the result over. Learned for each kind of work, a number below kKinds that the
+  // caller chooses, from who waited for whom; 0.1 us between cores that share a cache, 1 us between
+  // those that do not, and virtual CPUs move between the two.
+  int64_t handoff_ns(size_t kind) const { return handoff_ns_[kind]; }
 
   // A sign of life of who opens the regions: set by each region, and between the pieces that the
   // opener claims of a long one. What is computed outside of regions may call it too, on the
@@ -99,23 +102,34 @@ class ThreadPool {
 
  private:
   using Body = void (*)(void*, int);
-  void run_erased(Body body, void* argument, int parts, Cut cut);
-  void learn_handoff(bool others_late);
-  void worker_loop();
+  // Where one worker stands. Whoever first changes `claim` to a region's number, the worker that
+  // enters or the opener that closes, decides whether the worker takes part; an opener looks there
+  // only when the worker has not long been done, so the line mostly stays with the worker. A line
+  // takes 0.27 us from one core to another, and a decode step of a small model has some 30 regions.
+  struct Slot {
+    alignas(64) std::atomic<uint32_t> claim{0};  // number << 1 | whether the worker has entered
+    alignas(64) std::atomic<uint32_t> done{0};   // number of the last region that it finished
+  };
+
+  void run_erased(Body body, void* argument, int parts, size_t kind);
+  bool await(int worker, uint32_t number);
+  void wake_sleepers();
+  void learn_handoff(size_t kind, bool others_late);
+  void worker_loop(int worker);
   uint32_t wait_for_region(uint32_t seen);
 
   const int num_threads_;
-  int64_t handoff_ns_ = 300;
+  std::array<int64_t, kKinds> handoff_ns_;
   std::atomic<int64_t> beat_ns_{0};
-  // The region: its number (high 16 bits), whether it is open, how many workers have entered (low
-  // 15 bits). A worker enters by a compare-exchange on the whole word, so never a closed region.
-  alignas(64) std::atomic<uint32_t> region_{0};
+  const bool has_membarrier_;
+  alignas(64) std::atomic<uint32_t> region_{0};  // number of the last one opened, 31 bits
   Body body_ = nullptr;  // on the same cache line: a worker that sees the region has these too
   void* argument_ = nullptr;
-  alignas(64) std::atomic<uint32_t> left_{0};  // workers that have finished with the region
+  std::unique_ptr<Slot[]> slots_;  // [num_threads]; the caller's is not used
   // Workers in the futex, so that opening can skip the wake.
   alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<int> started_{0};  // workers
   std::vector<std::thread> threads_;
 };
 

@@ -229,32 +229,32 @@ class LlamaModel : public Model {
       norm.forward(own, residual, hidden);
       return hidden;
     };
-    using Cut = ThreadPool::Cut;
     const auto weight_size = static_cast<int64_t>(dtype_size(lm_head_.weight().dtype()));
-    const auto for_each_share = [&](int64_t row_elements, int64_t n, auto&& fn) {
-      const RowShares shares(context.pool(), n, row_elements * weight_size, parts);
-      for_each_part(context, parts, Cut::kByHandoff, [&](ExecContext& own, int part) {
+    const auto for_each_share = [&](size_t kind, int64_t row_elements, int64_t n, auto&& fn) {
+      const RowShares shares(context.pool(), kind, n, row_elements * weight_size, parts);
+      for_each_part(context, parts, kind, [&](ExecContext& own, int part) {
         const Workspace::Scope scope(own.workspace());
         const RowRange range = shares.of(part);
         if (range.begin < range.end) fn(own, range);
       });
     };
+    enum : size_t { kOutput, kGate, kDown };  // kinds of shares
     for (int i = 0; i < config_.num_layers; ++i) {
       const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
       const AttentionPlan& plan = cache.plan(plan_of_layer_[static_cast<size_t>(i)]);
-      for_each_part(context, parts, Cut::kEven, [&](ExecContext& own, int part) {
+      for_each_part(context, parts, ThreadPool::kEven, [&](ExecContext& own, int part) {
         const Workspace::Scope scope(own.workspace());
         layer.attention.attend(own, normed(own, layer.input_norm), step, plan, cache.layer(i),
                                attended, part * step.problem.num_kv_heads);
       });
-      for_each_share(attended.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
+      for_each_share(kOutput, attended.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
         layer.attention.project(own, attended, residual, range);
       });
-      for_each_share(2 * hidden_size, config_.intermediate_size,
+      for_each_share(kGate, 2 * hidden_size, config_.intermediate_size,
                      [&](ExecContext& own, RowRange range) {
                        layer.mlp.gate(own, normed(own, layer.mlp_norm), inner, range);
                      });
-      for_each_share(inner.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
+      for_each_share(kDown, inner.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
         layer.mlp.down(own, inner, residual, range);
       });
     }

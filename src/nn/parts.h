@@ -10,9 +10,10 @@
 namespace miniinfer {
 
 // Calls fn(part_context, i) for each i in [0, parts), parts <= context.num_threads(), each on one
-// thread with a context of its own. Throws what the first of them threw, when all have ended.
+// thread with a context of its own; `kind` as for ThreadPool::run_parts(). Throws what the first of
+// them threw, when all have ended.
 template <typename F>
-void for_each_part(ExecContext& context, int parts, ThreadPool::Cut cut, F&& fn) {
+void for_each_part(ExecContext& context, int parts, size_t kind, F&& fn) {
   std::mutex mutex;
   std::exception_ptr thrown;
   const auto body = [&](int i) {
@@ -24,7 +25,7 @@ void for_each_part(ExecContext& context, int parts, ThreadPool::Cut cut, F&& fn)
       if (!thrown) thrown = std::current_exception();
     }
   };
-  context.pool().run_parts(parts, body, cut);
+  context.pool().run_parts(parts, body, kind);
   if (thrown) std::rethrow_exception(thrown);
 }
 
@@ -37,10 +38,10 @@ struct RowRange {
 // for the caller's, the first, which is larger by what the pool's handoff takes.
 class RowShares {
  public:
-  RowShares(const ThreadPool& pool, int64_t n, int64_t row_bytes, int parts)
+  RowShares(const ThreadPool& pool, size_t kind, int64_t n, int64_t row_bytes, int parts)
       : n_(n), parts_(parts) {
     constexpr int64_t kBytesPerNs = 90;  // that a core reads from the last-level cache
-    const int64_t handoff_rows = pool.handoff_ns() * kBytesPerNs / row_bytes;
+    const int64_t handoff_rows = pool.handoff_ns(kind) * kBytesPerNs / row_bytes;
     other_ = std::max<int64_t>(n - handoff_rows, 0) / parts / 16 * 16;
   }
   RowRange of(int i) const {

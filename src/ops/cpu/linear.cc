@@ -1,6 +1,7 @@
 #include "ops/cpu/linear.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "base/task_ranges.h"
@@ -213,23 +214,37 @@ void run_resident(const Problem& p, LinearBlock& block, const Scratch& scratch, 
   if (!p.direct) finish_block(p, block, sums, 0, begin, end - begin);
 }
 
-// One token's rows [begin, end) of every run, and with the last the rows that no run has.
+// One token's rows [begin, begin + rows) and as many again each `apart` rows on.
 void run_runs(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
-              int64_t end) {
-  const int64_t runs = p.plan.runs, left = runs * p.run_rows;
+              int64_t rows, int64_t apart) {
   block.tokens = 1;
   block.groups = 1;
-  block.runs = runs;
-  block.run_stride = p.run_rows * p.weight_stride;
-  block.run_sums = p.direct ? p.run_rows : p.plan.chunk_rows;
-  block.rows = end - begin;
+  block.runs = kRuns;
+  block.run_stride = apart * p.weight_stride;
+  block.run_sums = p.direct ? apart : rows;
+  block.rows = rows;
   block.weight = p.weight + begin * p.weight_stride;
   block.sums = sums_at(p, scratch, 0, begin);
   p.kernel.multiply(block);
-  for (int64_t i = 0; i < runs && !p.direct; ++i)
-    finish_block(p, block, block.sums + i * block.run_sums, 0, i * p.run_rows + begin, block.rows);
+  for (int64_t i = 0; i < kRuns && !p.direct; ++i)
+    finish_block(p, block, block.sums + i * rows, 0, begin + i * apart, rows);
   block.runs = 1;
-  if (end == p.run_rows && left < p.n) run_resident(p, block, scratch, left, p.n);
+}
+
+// One token's rows [begin, end) of every run of the problem, or of no such runs: then the rows
+// themselves are cut into some. What does not divide comes last.
+void run_token(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
+               int64_t end) {
+  int64_t left = begin;
+  if (p.plan.runs > 1) {
+    run_runs(p, block, scratch, begin, end - begin, p.run_rows);
+    left = end == p.run_rows ? kRuns * p.run_rows : p.n;
+    end = p.n;
+  } else if (const int64_t rows = (end - begin) / kRuns; rows > 0) {
+    run_runs(p, block, scratch, begin, rows, rows);
+    left = begin + kRuns * rows;
+  }
+  if (left < end) run_resident(p, block, scratch, left, end);
 }
 
 // A group of tokens after the other against rows [begin, end), which stay in the second-level
@@ -281,14 +296,13 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
       .carry = scratch.carry,
   };
-  if (p.plan.runs > 1) return run_runs(p, block, scratch, begin, end);
+  if (p.m == 1) return run_token(p, block, scratch, begin, end);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
   run_groups(p, block, scratch, begin, end);
 }
 
 // The projections of one call and what its threads share.
 struct Group {
-  Problem problems[kMaxGroup];
   size_t count = 0;
   int64_t num_tasks = 0;
   int64_t num_units = 0;  // of kUnitRows weight rows
@@ -296,6 +310,7 @@ struct Group {
   bool cut_beforehand = true;
   float* scratch = nullptr;
   int64_t scratch_floats = 0;
+  Problem problems[kMaxGroup];
 };
 
 // How the x in a thread's scratch was prepared; kInPlace without a lead when nothing is.
@@ -344,24 +359,40 @@ void run_units(const Group& group, int64_t begin, int64_t end, const Scratch& sc
   }
 }
 
+void fetch(const void* from, size_t bytes) {
+  constexpr size_t kLine = 64;
+  const char* line = static_cast<const char*>(from);
+  for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(line + i);
+}
+
 // Few weights are done before claiming tasks would even them out. So each thread has its share from
 // the start, and the caller, who need not be woken, a larger one.
 void run_cut(ExecContext& context, const Group& group) {
   const Problem& p = group.problems[0];
   const double unit_ns = static_cast<double>(kUnitRows * p.weight_stride * p.m) / kWeightBytesPerNs;
-  const auto handoff =
-      static_cast<int64_t>(static_cast<double>(context.pool().handoff_ns()) / unit_ns);
   const int64_t units = group.num_units;
+  constexpr size_t kFirstKind = ThreadPool::kKinds / 2;  // the others are left to models
+  const size_t kind = kFirstKind + static_cast<size_t>(units + p.k / kUnitRows) % kFirstKind;
+  const auto handoff =
+      static_cast<int64_t>(static_cast<double>(context.pool().handoff_ns(kind)) / unit_ns);
   const int64_t other = std::max<int64_t>(units - handoff, 0) / group.threads;
   const int64_t own = units - other * (group.threads - 1);
-  const auto part = [&](int i) {
-    if (i >= group.threads) return;
+  // What another thread needs is in the cache of this one: it fetches all at once, not each line
+  // when the one before has told where it is.
+  const char* x = p.x;
+  const auto x_bytes = static_cast<size_t>(p.m == 1 ? p.k * p.x_size : 0);
+  const auto part = [group = &group, count = group.count, own, other, x, x_bytes](int i) {
+    if (i != 0) {
+      fetch(x, x_bytes);
+      fetch(group, offsetof(Group, problems) + count * sizeof(Problem));
+    }
+    if (i >= group->threads) return;
     const int64_t begin = i == 0 ? 0 : own + (i - 1) * other;
-    run_units(group, begin, i == 0 ? own : begin + other,
-              scratch_of(group.scratch, group.scratch_floats, i));
+    run_units(*group, begin, i == 0 ? own : begin + other,
+              scratch_of(group->scratch, group->scratch_floats, i));
   };
   if (other == 0) return part(0);
-  context.pool().run_parts(group.threads, part, ThreadPool::Cut::kByHandoff);
+  context.pool().run_parts(group.threads, part, kind);
 }
 
 }  // namespace
