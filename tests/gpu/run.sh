@@ -76,12 +76,19 @@ if [ $sanitize = 1 ]; then
     shards=1 shard=0 more=
     [ "${job#*/}" != "$job" ] && shards=8 shard=${job#*/} more=:*OverlappedSteps*
     GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard MINIINFER_FEW_CASES=1 \
-      "$sanitizer" --tool ${job%/*} "$tests" --gtest_filter="$filter:-$skipped$more" > "$logs/${job/\//}" 2>&1 &
+      "$sanitizer" --tool ${job%/*} --print-limit 100000 "$tests" --gtest_filter="$filter:-$skipped$more" > "$logs/${job/\//}" 2>&1 &
   done
   wait
   for job in ${jobs//\//}; do
     summary=$(grep -o 'ERROR SUMMARY.*\|RACECHECK SUMMARY.*' "$logs/$job" | tail -1)
     ran=$(grep -o '[0-9]* tests\? from [0-9]* test suites\? ran.*' "$logs/$job" | tail -1)
+    # Racecheck also looks into cuBLASLt's kernels (nvjet), which are not ours to mend.
+    races=$(grep -c 'Race reported between' "$logs/$job")
+    theirs=$(grep -A 1 'Race reported between' "$logs/$job" | grep -c nvjet)
+    if [ "$races" -gt 0 ] && [ "$theirs" -eq $((2 * races)) ]; then
+      summary="leaving out $races in cuBLASLt: 0 "
+      ran+=", leaving out $races reports in cuBLASLt's kernels"
+    fi
     case "$summary" in
       *": 0 "*) if [ -n "$ran" ] && ! grep -q '^\[  FAILED' "$logs/$job"; then printf '%-12s clean: %s\n' $job "$ran"; continue; fi ;;
     esac
