@@ -6,7 +6,9 @@
 
 #include "base/task_ranges.h"
 #include "base/thread_pool.h"
+#include "ops/cpu/convert.h"
 #include "ops/cpu/linear_avx512bf16.h"
+#include "ops/cpu/linear_finish.h"
 #include "ops/cpu/linear_highway.h"
 
 namespace miniinfer::cpu {
@@ -58,20 +60,21 @@ constexpr int64_t kMinLeadK = 256;
 struct Scratch {
   float* carry;  // kCarryFloats
   float* sums;   // kMaxOutputs
+  float* kept;   // kept_floats(m, k)
   float* x;      // prepared rows
 };
+
+int64_t prepared_row_floats(int64_t k) {
+  return round_up(k, 32);
+}
 
 int64_t prepared_rows(int64_t m) {
   return m <= kResidentTokens ? m : kMaxTokens;
 }
 
 int64_t scratch_floats(int64_t m, int64_t k) {
-  return kCarryFloats + kMaxOutputs + round_up(prepared_rows(m) * prepared_row_floats(k), 16);
-}
-
-Scratch scratch_of(float* base, int64_t floats, int worker) {
-  float* carry = base + worker * floats;
-  return {carry, carry + kCarryFloats, carry + kCarryFloats + kMaxOutputs};
+  return kCarryFloats + kMaxOutputs + round_up(kept_floats(m, k), 16) +
+         round_up(prepared_rows(m) * prepared_row_floats(k), 16);
 }
 
 // One projection of the group with everything a task needs, in bytes and plain pointers.
@@ -166,7 +169,7 @@ void prepare_lead_rows(const Problem& p, char* out) {
 
 void prepare_rows(const Problem& p, int64_t begin, int64_t end, float* out) {
   for (int64_t t = begin; t < end; ++t, out += prepared_row_floats(p.k))
-    prepare_row(p.x + t * p.x_stride, p.args->x.dtype(), p.kernel.x_layout, p.k, out);
+    convert_fn()(p.args->x.dtype(), p.x + t * p.x_stride, DType::kFloat32, out, p.k);
 }
 
 // Writes the block's sums to the output: its tokens from `token` on, `rows` columns from `row` on.
@@ -262,13 +265,13 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
   block.weight = p.weight + begin * p.weight_stride;
   for (int64_t g = 0, token = 0; g < groups; ++g) {
     block.tokens = p.m / groups + (g < p.m % groups ? 1 : 0);
-    if (in_place) {
+    if (in_place)
       block.x = p.x + token * p.x_stride;
-      block.next_x = static_cast<const char*>(block.x) + block.tokens * p.x_stride;
-      block.next_x_rows = std::min<int64_t>(p.m - token - block.tokens, kMaxTokens);
-    } else {
+    else
       prepare_rows(p, token, token + block.tokens, scratch.x);
-    }
+    block.next_x = p.x + (token + block.tokens) * p.x_stride;
+    block.next_x_rows = std::min<int64_t>(p.m - token - block.tokens, kMaxTokens);
+    block.kept_ready = g > 0;
     block.next_weight = p.weight + ahead * p.weight_stride;
     block.next_weight_rows = std::clamp<int64_t>(ahead_end - ahead, 0, share);
     ahead += share;
@@ -294,7 +297,9 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
       .runs = 1,
       .sums_stride =
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
+      .next_x_stride = p.x_stride,
       .carry = scratch.carry,
+      .kept = p.kernel.keeps_weights && p.m > kResidentTokens ? scratch.kept : nullptr,
   };
   if (p.m == 1) return run_token(p, block, scratch, begin, end);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
@@ -309,9 +314,15 @@ struct Group {
   int threads = 1;
   bool cut_beforehand = true;
   float* scratch = nullptr;
-  int64_t scratch_floats = 0;
   Problem problems[kMaxGroup];
 };
+
+Scratch scratch_of(const Group& group, int thread) {
+  const int64_t m = group.problems[0].m, k = group.problems[0].k;
+  float* carry = group.scratch + thread * scratch_floats(m, k);
+  float* kept = carry + kCarryFloats + kMaxOutputs;
+  return {carry, carry + kCarryFloats, kept, kept + round_up(kept_floats(m, k), 16)};
+}
 
 // How the x in a thread's scratch was prepared; kInPlace without a lead when nothing is.
 struct Prepared {
@@ -333,7 +344,7 @@ void prepare_resident(const Problem& p, const Scratch& scratch, Prepared& prepar
 // Tasks of plan.chunk_rows each. A thread takes neighbours, so the rows it fetches ahead at a
 // task's end are its next task's.
 void run_tasks(ThreadPool& pool, const Group& group, TaskRanges& tasks, int part) {
-  const Scratch scratch = scratch_of(group.scratch, group.scratch_floats, part);
+  const Scratch scratch = scratch_of(group, part);
   Prepared prepared;
   for (int64_t task; (task = tasks.claim(part)) >= 0;) {
     if (part == 0) pool.beat();  // thousands of rows may take ten seconds
@@ -388,8 +399,7 @@ void run_cut(ExecContext& context, const Group& group) {
     }
     if (i >= group->threads) return;
     const int64_t begin = i == 0 ? 0 : own + (i - 1) * other;
-    run_units(*group, begin, i == 0 ? own : begin + other,
-              scratch_of(group->scratch, group->scratch_floats, i));
+    run_units(*group, begin, i == 0 ? own : begin + other, scratch_of(*group, i));
   };
   if (other == 0) return part(0);
   context.pool().run_parts(group.threads, part, kind);
@@ -397,8 +407,14 @@ void run_cut(ExecContext& context, const Group& group) {
 
 }  // namespace
 
+int64_t kept_floats(int64_t m, int64_t k) {
+  if (m <= kResidentTokens) return 0;
+  const int64_t row = prepared_row_floats(k);
+  return std::max(kRowTile * row, std::min(kGroupChunkRows * row, kGroupChunkBytes / 4));
+}
+
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads, int64_t group_rows) {
+                       int num_threads, int64_t group_rows, bool keeps_weights) {
   LinearPlan plan;
   const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
@@ -412,12 +428,15 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   plan.runs = m == 1 && !plan.cut_beforehand && n >= kRunTile ? kRuns : 1;
   const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
   const bool resident = m <= kResidentTokens;
-  const int64_t for_cache = (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
-  plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), int64_t{16},
+  const bool keeps = keeps_weights && !resident;
+  const int64_t for_cache =
+      keeps ? kGroupChunkBytes / (4 * prepared_row_floats(std::max<int64_t>(k, 1)))
+            : (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
+  plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), keeps ? kRowTile : int64_t{16},
                                plan.num_groups == 1 ? int64_t{kMaxRows} : kGroupChunkRows);
   if (plan.runs > 1) plan.chunk_rows /= plan.runs;
   plan.chunk_rows = std::max(plan.chunk_rows / kRowTile * kRowTile, kRowTile);
-  const bool revisit = plan.num_groups > 1 && resident;
+  const bool revisit = plan.num_groups > 1 && resident && !keeps_weights;
   const bool whole_rows = bytes_per_row <= kWholeRowBytes;
   plan.block_k =
       (revisit && !whole_rows ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
@@ -443,8 +462,8 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
     const LinearKernel kernel = select_kernel(one, features);
     const size_t x_bytes =
         kernel.x_layout == XLayout::kInPlace ? dtype_size(one.x.dtype()) : sizeof(float);
-    const LinearPlan plan =
-        plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes, context.num_threads(), rows);
+    const LinearPlan plan = plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes,
+                                        context.num_threads(), rows, kernel.keeps_weights);
     group.problems[group.count++] =
         make_problem(one, kernel, plan, group.num_tasks, group.num_units);
     group.num_tasks += (rows_of_run(n, plan) + plan.chunk_rows - 1) / plan.chunk_rows;
@@ -453,8 +472,7 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
     group.cut_beforehand &= plan.cut_beforehand;
   }
   const Workspace::Scope scope(context.workspace());
-  group.scratch_floats = scratch_floats(m, k);
-  group.scratch = context.workspace().allocate_array<float>(group.scratch_floats * group.threads);
+  group.scratch = context.workspace().allocate_array<float>(scratch_floats(m, k) * group.threads);
   const auto threads = static_cast<size_t>(group.threads);
   TaskRanges tasks({context.workspace().allocate_array<TaskRanges::Range>(threads), threads},
                    group.num_tasks);

@@ -20,8 +20,12 @@ struct LinearPlan {
 
 // `x_bytes` and `weight_bytes` are the sizes of an element as the kernel reads it; `group_rows` are
 // the weight rows of all projections of the call, when there are others than these n.
+// `keeps_weights` as in LinearKernel.
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads, int64_t group_rows = 0);
+                       int num_threads, int64_t group_rows = 0, bool keeps_weights = false);
+
+// Room for the weights that a kernel keeps of a chunk; 0 for so few tokens that none are kept.
+int64_t kept_floats(int64_t m, int64_t k);
 
 void linear(ExecContext& context, std::span<const LinearArgs> group);
 

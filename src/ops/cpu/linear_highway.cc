@@ -2,23 +2,21 @@
 
 #include <algorithm>
 
-#include "tensor/numeric.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/linear_highway.cc"
 #include "ops/cpu/highway_targets.h"
 // After the targets.
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+// After Highway.
+#include "ops/cpu/vec-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
+using D = FloatTag;
+using V = FloatVec;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+constexpr int64_t kLineBytes = 64;
 
 // Accumulators must leave room for operands: 24 of 32 registers, or 12 of AVX2's 16.
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE2
@@ -28,115 +26,262 @@ constexpr int kTileTokens = 6;
 #endif
 constexpr int kTileRows = 4;
 
-template <typename W>
-constexpr int64_t kStep = sizeof(W) == 2 && std::is_same_v<W, BFloat16> ? 2 * kLanes : kLanes;
+template <int T, int R>
+using Tile = V[T][R];
 
-template <int T, int R, typename W>
-HWY_INLINE void multiply_step(const float* HWY_RESTRICT x, int64_t x_stride,
-                              const W* HWY_RESTRICT w, int64_t w_stride, int64_t count,
-                              bool partial, V (&acc)[T][R]) {
-  const D d;
-  const auto n = static_cast<size_t>(count);
-  if constexpr (std::is_same_v<W, BFloat16>) {
-    const hn::Repartition<uint16_t, D> d16;
-    const hn::RebindToUnsigned<D> d32;
+// Rows of a tile at some k, widened to float32 as they are read. All are named by two pointers, a
+// stride or two away as addresses can say: so they stay in registers.
+template <int N, typename T>
+struct Rows {
+  static_assert(N <= 6);
+  const char* low;
+  const char* high;
+  int64_t stride;  // bytes
+
+  HWY_INLINE Rows(const char* rows, int64_t row_stride)
+      : low(rows), high(rows + 3 * row_stride), stride(row_stride) {}
+  template <bool kPartial>
+  HWY_INLINE V load(int i, size_t count) const {
+    const auto* from =
+        reinterpret_cast<const T*>(i < 3 ? low + i * stride : high + (i - 3) * stride);
+    return kPartial ? load_float_n(D(), from, count) : load_float(D(), from);
+  }
+  HWY_INLINE void advance() {
+    low += kLanes * sizeof(T);
+    high += kLanes * sizeof(T);
+    // Or the compiler makes a pointer of every row.
+    asm volatile("" : "+r"(low), "+r"(high));
+  }
+};
+
+// The same, and each vector is kept as it is used: 24 multiply-adds take 14 cycles so and 12
+// without, which a dozen later groups of tokens win back.
+template <int N, typename T>
+struct KeptRows {
+  Rows<N, T> rows;
+  float* kept;
+
+  template <bool kPartial>
+  HWY_INLINE V load(int i, size_t count) const {
+    const V value = rows.template load<kPartial>(i, count);
+    hn::Store(value, D(), kept + i * kLanes);
+    return value;
+  }
+  HWY_INLINE void advance() {
+    rows.advance();
+    kept += N * kLanes;
+  }
+};
+
+// What KeptRows has kept: one stream of whole lines.
+template <int N>
+struct PackedRows {
+  const float* at;
+
+  template <bool kPartial>
+  HWY_INLINE V load(int i, size_t /*count*/) const {
+    return hn::Load(D(), at + i * kLanes);
+  }
+  HWY_INLINE void advance() { at += N * kLanes; }
+};
+
+template <int T, int R, bool kPartial, typename Weights>
+HWY_INLINE void multiply_step(const Rows<T, float>& x, const Weights& w, size_t count,
+                              Tile<T, R>& acc) {
+  V xs[T];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const auto* from = reinterpret_cast<const uint16_t*>(w + r * w_stride);
-      const auto pairs = hn::BitCast(d32, partial ? hn::LoadN(d16, from, n) : hn::LoadU(d16, from));
-      const V even = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
-      const V odd = hn::BitCast(d, hn::And(pairs, hn::Set(d32, 0xffff0000u)));
+  for (int t = 0; t < T; ++t) xs[t] = x.template load<kPartial>(t, count);
 #pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) {
-        acc[t][r] = hn::MulAdd(hn::LoadU(d, x + t * x_stride), even, acc[t][r]);
-        acc[t][r] = hn::MulAdd(hn::LoadU(d, x + t * x_stride + kLanes), odd, acc[t][r]);
-      }
-    }
-  } else {
-    V xs[T];
+  for (int r = 0; r < R; ++r) {
+    const V weight = w.template load<kPartial>(r, count);
 #pragma GCC unroll 8
-    for (int t = 0; t < T; ++t)
-      xs[t] = partial ? hn::LoadN(d, x + t * x_stride, n) : hn::LoadU(d, x + t * x_stride);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      V weight;
-      if constexpr (std::is_same_v<W, Float16>) {
-        const hn::Rebind<hwy::float16_t, D> dh;
-        const auto* from = reinterpret_cast<const hwy::float16_t*>(w + r * w_stride);
-        weight = hn::PromoteTo(d, partial ? hn::LoadN(dh, from, n) : hn::LoadU(dh, from));
-      } else {
-        weight = partial ? hn::LoadN(d, w + r * w_stride, n) : hn::LoadU(d, w + r * w_stride);
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) acc[t][r] = hn::MulAdd(xs[t], weight, acc[t][r]);
-    }
+    for (int t = 0; t < T; ++t) acc[t][r] = hn::MulAdd(xs[t], weight, acc[t][r]);
   }
 }
 
-// One tile over k in [begin, end); begins from the parked accumulators unless begin is 0 and parks
-// them unless `end` is all of k.
-template <int T, int R, typename W>
-HWY_INLINE void multiply_tile(const LinearBlock& b, int64_t t0, int64_t r0, int64_t begin,
-                              int64_t end) {
+// Adds the vector's 128-bit blocks, halves first.
+template <class DV>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> add_blocks(DV /*d*/, hn::Vec<DV> v) {
+  if constexpr (hn::MaxLanes(DV()) == 4) {
+    return v;
+  } else {
+    const hn::Half<DV> half;
+    return add_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+// The sums of four vectors: within blocks (l0 + l2) + (l1 + l3), then of the blocks.
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> reduce_four(V a, V b, V c, V e) {
   const D d;
-  const int64_t x_stride = b.x_stride / static_cast<int64_t>(sizeof(float));
-  const int64_t w_stride = b.weight_stride / static_cast<int64_t>(sizeof(W));
-  const float* x = static_cast<const float*>(b.x) + t0 * x_stride;
-  const W* w = static_cast<const W*>(b.weight) + r0 * w_stride;
-  V acc[T][R];
-#pragma GCC unroll 8
-  for (int t = 0; t < T; ++t)
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-      acc[t][r] =
-          begin == 0 ? hn::Zero(d) : hn::Load(d, b.carry + ((t0 + t) * b.rows + r0 + r) * kLanes);
-  int64_t k = begin;
-  for (; k + kStep<W> <= end; k += kStep<W>)
-    multiply_step<T, R>(x + k, x_stride, w + k, w_stride, kStep<W>, false, acc);
-  if (k < end) multiply_step<T, R>(x + k, x_stride, w + k, w_stride, end - k, true, acc);
+  const hn::Repartition<uint64_t, D> pairs;
+  const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
+  const auto first = hn::BitCast(pairs, ab), second = hn::BitCast(pairs, ce);
+  const V even = hn::BitCast(d, hn::InterleaveLower(pairs, first, second));
+  const V odd = hn::BitCast(d, hn::InterleaveUpper(pairs, first, second));
+  return add_blocks(d, hn::Add(even, odd));
+}
+
+template <int T, int R>
+HWY_INLINE void store_sums(const Tile<T, R>& acc, float* sums, int64_t stride) {
+  static_assert(R == 1 || R == 4);
+  const hn::FixedTag<float, 4> quad;
 #pragma GCC unroll 8
   for (int t = 0; t < T; ++t) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      if (end == b.k) {
-        b.sums[(t0 + t) * b.sums_stride + r0 + r] = hn::ReduceSum(d, acc[t][r]);
-      } else {
-        hn::Store(acc[t][r], d, b.carry + ((t0 + t) * b.rows + r0 + r) * kLanes);
-      }
+    if constexpr (R == 1) {
+      const V v = acc[t][0];
+      sums[t * stride] = hn::GetLane(reduce_four(v, v, v, v));
+    } else {
+      hn::StoreU(reduce_four(acc[t][0], acc[t][1], acc[t][2], acc[t][3]), quad, sums + t * stride);
     }
   }
 }
 
-template <int T, typename W>
-void multiply_rows(const LinearBlock& b, int64_t t0, int64_t begin, int64_t end) {
-  int64_t r = 0;
-  for (; r + kTileRows <= b.rows; r += kTileRows)
-    multiply_tile<T, kTileRows, W>(b, t0, r, begin, end);
-  for (; r < b.rows; ++r) multiply_tile<T, 1, W>(b, t0, r, begin, end);
+// What the caller wants next, as one range of which every step of every tile fetches the same part:
+// memory answers few requests at once.
+struct Ahead {
+  const char* x;
+  const char* weight;
+  int64_t x_bytes, bytes;  // of x; of both
+  int64_t stride;          // bytes of one fetch, at most a line
+  int64_t at = 0;
+
+  // From where a tile of so many fetches goes on; `nothing` when all has been.
+  const char* take(int64_t fetches, const void* nothing) {
+    const int64_t from = at;
+    at += fetches * stride;
+    if (from < x_bytes) return x + from;
+    if (from < bytes) return weight + (from - x_bytes);
+    return static_cast<const char*>(nothing);
+  }
+};
+
+// How a tile comes by its weights: as they lie, the same and keeping them, or kept.
+enum class Source { kRead, kKeep, kKept };
+
+// One group of tokens, k in [begin, end).
+struct Pass {
+  int64_t t0, begin, end;
+};
+
+int64_t kept_stride(const LinearBlock& b) {
+  return (b.k + kLanes - 1) / kLanes * kLanes;
+}
+
+template <int R, typename W, Source kSource>
+HWY_INLINE auto weights_of(const LinearBlock& b, int64_t row, int64_t begin) {
+  const auto read = [&]() HWY_ATTR {
+    return Rows<R, W>(static_cast<const char*>(b.weight) + row * b.weight_stride +
+                          begin * static_cast<int64_t>(sizeof(W)),
+                      b.weight_stride);
+  };
+  float* kept = b.kept + row * kept_stride(b) + begin * R;
+  if constexpr (kSource == Source::kRead) return read();
+  if constexpr (kSource == Source::kKeep) return KeptRows<R, W>{read(), kept};
+  if constexpr (kSource == Source::kKept) return PackedRows<R>{kept};
+}
+
+// Begins from the parked accumulators unless `begin` is 0, and parks them unless `end` is all of k.
+template <int T, int R, typename W, Source kSource, int kLines>
+HWY_INLINE void multiply_tile(const LinearBlock& b, const Pass& pass, int64_t row, Ahead& ahead) {
+  const D d;
+  Rows<T, float> x(static_cast<const char*>(b.x) + pass.t0 * b.x_stride +
+                       pass.begin * static_cast<int64_t>(sizeof(float)),
+                   b.x_stride);
+  auto w = weights_of<R, W, kSource>(b, row, pass.begin);
+  float* carry = b.carry + row * T * kLanes;
+  Tile<T, R> acc;
+#pragma GCC unroll 32
+  for (int i = 0; i < T * R; ++i)
+    acc[i / R][i % R] = pass.begin == 0 ? hn::Zero(d) : hn::Load(d, carry + i * kLanes);
+  int64_t left = pass.end - pass.begin;
+  const char* fetch = ahead.take(left / kLanes * kLines, x.low);
+  for (; left >= kLanes; left -= kLanes) {
+    multiply_step<T, R, false>(x, w, 0, acc);
+#pragma GCC unroll 8
+    for (int i = 0; i < kLines; ++i, fetch += ahead.stride) __builtin_prefetch(fetch, 0, 3);
+    x.advance();
+    w.advance();
+  }
+  if (left > 0) multiply_step<T, R, true>(x, w, static_cast<size_t>(left), acc);
+  if (pass.end == b.k)
+    return store_sums<T, R>(acc, b.sums + pass.t0 * b.sums_stride + row, b.sums_stride);
+#pragma GCC unroll 32
+  for (int i = 0; i < T * R; ++i) hn::Store(acc[i / R][i % R], d, carry + i * kLanes);
+}
+
+template <int T, typename W, Source kSource, int kLines>
+void multiply_group(const LinearBlock& b, int64_t t0, Ahead& ahead) {
+  Pass pass = {t0, 0, 0};
+  do {
+    pass.end = std::min(b.k, pass.begin + b.block_k);
+    int64_t row = 0;
+    for (; row + kTileRows <= b.rows; row += kTileRows)
+      multiply_tile<T, kTileRows, W, kSource, kLines>(b, pass, row, ahead);
+    for (; row < b.rows; ++row) multiply_tile<T, 1, W, kSource, 1>(b, pass, row, ahead);
+    pass.begin = pass.end;
+  } while (pass.begin < b.k);
+}
+
+template <typename W, Source kSource, int kLines>
+void multiply_tokens(const LinearBlock& b, int64_t t0, int64_t tokens, Ahead& ahead) {
+  switch (tokens) {
+    case 1:
+      return multiply_group<1, W, kSource, kLines>(b, t0, ahead);
+    case 2:
+      return multiply_group<2, W, kSource, kLines>(b, t0, ahead);
+    case 3:
+      return multiply_group<3, W, kSource, kLines>(b, t0, ahead);
+#if HWY_TARGET != HWY_AVX2 && HWY_TARGET != HWY_SSE2
+    case 4:
+      return multiply_group<4, W, kSource, kLines>(b, t0, ahead);
+    case 5:
+      return multiply_group<5, W, kSource, kLines>(b, t0, ahead);
+    case 6:
+      return multiply_group<6, W, kSource, kLines>(b, t0, ahead);
+#endif
+  }
+}
+
+template <typename W, int kLines>
+void multiply_groups(const LinearBlock& b, int64_t groups, Ahead& ahead) {
+  for (int64_t g = 0, t0 = 0; g < groups; ++g) {
+    const int64_t tokens = b.tokens / groups + (g < b.tokens % groups ? 1 : 0);
+    if (b.kept == nullptr)
+      multiply_tokens<W, Source::kRead, kLines>(b, t0, tokens, ahead);
+    else if (g == 0 && !b.kept_ready)
+      multiply_tokens<W, Source::kKeep, kLines>(b, t0, tokens, ahead);
+    else
+      multiply_tokens<float, Source::kKept, kLines>(b, t0, tokens, ahead);
+    t0 += tokens;
+  }
 }
 
 // One token, a row of each run at a time.
 template <typename W>
 void multiply_runs(const LinearBlock& b) {
-  constexpr size_t kAhead = 1024 / sizeof(W);  // 1 to 4 KiB are alike
-  const D d;
-  const int64_t w_stride = b.weight_stride / static_cast<int64_t>(sizeof(W));
-  const int64_t run_stride = b.run_stride / static_cast<int64_t>(sizeof(W));
-  const float* x = static_cast<const float*>(b.x);
-  const W* w = static_cast<const W*>(b.weight);
-  for (int64_t row = 0; row < b.rows; ++row, w += w_stride) {
-    V acc[1][kRuns];
+  constexpr int64_t kAhead = 1024;  // bytes; 1 to 4 KiB are alike
+  for (int64_t row = 0; row < b.rows; ++row) {
+    Rows<1, float> x(static_cast<const char*>(b.x), 0);
+    Rows<kRuns, W> w(static_cast<const char*>(b.weight) + row * b.weight_stride, b.run_stride);
+    Tile<1, kRuns> acc;
 #pragma GCC unroll 8
-    for (int i = 0; i < kRuns; ++i) acc[0][i] = hn::Zero(d);
-    int64_t k = 0;
-    for (; k + kStep<W> <= b.k; k += kStep<W>) {
+    for (int i = 0; i < kRuns; ++i) acc[0][i] = hn::Zero(D());
+    int64_t left = b.k;
+    for (; left >= kLanes; left -= kLanes) {
 #pragma GCC unroll 8
-      for (int i = 0; i < kRuns; ++i) hwy::Prefetch(w + i * run_stride + k + kAhead);
-      multiply_step<1, kRuns>(x + k, 0, w + k, run_stride, kStep<W>, false, acc);
+      for (int i = 0; i < kRuns; ++i)
+        hwy::Prefetch((i < 3 ? w.low + i * w.stride : w.high) + kAhead);
+      multiply_step<1, kRuns, false>(x, w, 0, acc);
+      x.advance();
+      w.advance();
     }
-    if (k < b.k) multiply_step<1, kRuns>(x + k, 0, w + k, run_stride, b.k - k, true, acc);
-#pragma GCC unroll 8
-    for (int i = 0; i < kRuns; ++i) b.sums[i * b.run_sums + row] = hn::ReduceSum(d, acc[0][i]);
+    if (left > 0) multiply_step<1, kRuns, true>(x, w, static_cast<size_t>(left), acc);
+    const V(&v)[kRuns] = acc[0];
+    const auto sums = reduce_four(v[0], v[1], v[2], v[3]);
+    alignas(16) float each[kRuns];
+    hn::Store(sums, hn::FixedTag<float, 4>(), each);
+    for (int i = 0; i < kRuns; ++i) b.sums[i * b.run_sums + row] = each[i];
   }
 }
 
@@ -144,39 +289,20 @@ template <typename W>
 void multiply(const LinearBlock& b) {
   if (b.runs > 1) return multiply_runs<W>(b);
   const int64_t groups = (b.tokens + kTileTokens - 1) / kTileTokens;
-  const int64_t size = b.tokens / groups, larger = b.tokens % groups;
-  int64_t begin = 0;
-  do {
-    const int64_t end = std::min(b.k, begin + b.block_k);
-    int64_t t = 0;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t tokens = size + (g < larger ? 1 : 0);
-      switch (tokens) {
-        case 1:
-          multiply_rows<1, W>(b, t, begin, end);
-          break;
-        case 2:
-          multiply_rows<2, W>(b, t, begin, end);
-          break;
-        case 3:
-          multiply_rows<3, W>(b, t, begin, end);
-          break;
-#if HWY_TARGET != HWY_AVX2 && HWY_TARGET != HWY_SSE2
-        case 4:
-          multiply_rows<4, W>(b, t, begin, end);
-          break;
-        case 5:
-          multiply_rows<5, W>(b, t, begin, end);
-          break;
-        case 6:
-          multiply_rows<6, W>(b, t, begin, end);
-          break;
-#endif
-      }
-      t += tokens;
-    }
-    begin = end;
-  } while (begin < b.k);
+  const int64_t x_bytes = b.next_x_rows * b.next_x_stride;
+  Ahead ahead = {
+      .x = static_cast<const char*>(b.next_x),
+      .weight = static_cast<const char*>(b.next_weight),
+      .x_bytes = x_bytes,
+      .bytes = x_bytes + b.next_weight_rows * b.weight_stride,
+  };
+  const int64_t steps = groups * std::max<int64_t>(1, b.rows / kTileRows * (b.k / kLanes));
+  const int64_t per_step = (ahead.bytes + steps - 1) / steps;
+  ahead.stride = std::min(per_step <= kLineBytes ? per_step : (per_step + 1) / 2, kLineBytes);
+  if (per_step <= kLineBytes)
+    multiply_groups<W, 1>(b, groups, ahead);
+  else
+    multiply_groups<W, 2>(b, groups, ahead);
 }
 
 void multiply_f32(const LinearBlock& b) {
@@ -189,99 +315,6 @@ void multiply_bf16(const LinearBlock& b) {
   multiply<BFloat16>(b);
 }
 
-template <typename T>
-HWY_INLINE V load_floats(const T* from, int64_t count) {
-  const D d;
-  const auto n = static_cast<size_t>(count);
-  if constexpr (std::is_same_v<T, float>) {
-    return count >= kLanes ? hn::LoadU(d, from) : hn::LoadN(d, from, n);
-  } else if constexpr (std::is_same_v<T, Float16>) {
-    const hn::Rebind<hwy::float16_t, D> dh;
-    const auto* p = reinterpret_cast<const hwy::float16_t*>(from);
-    return hn::PromoteTo(d, count >= kLanes ? hn::LoadU(dh, p) : hn::LoadN(dh, p, n));
-  } else {
-    const hn::Rebind<hwy::bfloat16_t, D> dh;
-    const auto* p = reinterpret_cast<const hwy::bfloat16_t*>(from);
-    return hn::PromoteTo(d, count >= kLanes ? hn::LoadU(dh, p) : hn::LoadN(dh, p, n));
-  }
-}
-
-template <typename T>
-HWY_INLINE void store_floats(V value, T* to, int64_t count) {
-  const D d;
-  const auto n = static_cast<size_t>(count);
-  if constexpr (std::is_same_v<T, float>) {
-    count >= kLanes ? hn::StoreU(value, d, to) : hn::StoreN(value, d, to, n);
-  } else {
-    using H = std::conditional_t<std::is_same_v<T, Float16>, hwy::float16_t, hwy::bfloat16_t>;
-    const hn::Rebind<H, D> dh;
-    auto* p = reinterpret_cast<H*>(to);
-    const auto half = hn::DemoteTo(dh, value);
-    count >= kLanes ? hn::StoreU(half, dh, p) : hn::StoreN(half, dh, p, n);
-  }
-}
-
-template <typename T>
-void prepare(const T* x, XLayout layout, int64_t k, float* HWY_RESTRICT out) {
-  const D d;
-  const int64_t padded = prepared_row_floats(k);
-  for (int64_t i = 0; i < padded; i += 2 * kLanes) {
-    const int64_t left = k - i;
-    const V low = left > 0 ? load_floats(x + i, left) : hn::Zero(d);
-    const V high = left > kLanes ? load_floats(x + i + kLanes, left - kLanes) : hn::Zero(d);
-    const bool split = layout == XLayout::kFloatEvenOdd;
-    hn::StoreU(split ? hn::ConcatEven(d, high, low) : low, d, out + i);
-    hn::StoreU(split ? hn::ConcatOdd(d, high, low) : high, d, out + i + kLanes);
-  }
-}
-
-void prepare_row(const void* x, DType dtype, XLayout layout, int64_t k, float* out) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return prepare(static_cast<const float*>(x), layout, k, out);
-    case DType::kFloat16:
-      return prepare(static_cast<const Float16*>(x), layout, k, out);
-    default:
-      return prepare(static_cast<const BFloat16*>(x), layout, k, out);
-  }
-}
-
-template <typename Out, typename Bias>
-void finish(const FinishRow& row) {
-  const auto* bias = static_cast<const Bias*>(row.bias);
-  auto* out = static_cast<Out*>(row.out);
-  for (int64_t i = 0; i < row.n; i += kLanes) {
-    const int64_t left = row.n - i;
-    V value = load_floats(row.sums + i, left);
-    if (bias != nullptr) value = hn::Add(value, load_floats(bias + i, left));
-    if (row.accumulate) value = hn::Add(value, load_floats(out + i, left));
-    store_floats(value, out + i, left);
-  }
-}
-
-template <typename Out>
-void finish_to(const FinishRow& row) {
-  switch (row.bias_dtype) {
-    case DType::kFloat32:
-      return finish<Out, float>(row);
-    case DType::kFloat16:
-      return finish<Out, Float16>(row);
-    default:
-      return finish<Out, BFloat16>(row);
-  }
-}
-
-void finish_row(const FinishRow& row) {
-  switch (row.out_dtype) {
-    case DType::kFloat32:
-      return finish_to<float>(row);
-    case DType::kFloat16:
-      return finish_to<Float16>(row);
-    default:
-      return finish_to<BFloat16>(row);
-  }
-}
-
 }  // namespace miniinfer::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -291,28 +324,16 @@ namespace miniinfer::cpu {
 HWY_EXPORT(multiply_f32);
 HWY_EXPORT(multiply_f16);
 HWY_EXPORT(multiply_bf16);
-HWY_EXPORT(prepare_row);
-HWY_EXPORT(finish_row);
 
 LinearKernel highway_linear_kernel(DType x, DType weight) {
-  switch (weight) {
-    case DType::kFloat32:
-      return {HWY_DYNAMIC_POINTER(multiply_f32),
-              x == DType::kFloat32 ? XLayout::kInPlace : XLayout::kFloat};
-    case DType::kFloat16:
-      return {HWY_DYNAMIC_POINTER(multiply_f16),
-              x == DType::kFloat32 ? XLayout::kInPlace : XLayout::kFloat};
-    default:
-      return {HWY_DYNAMIC_POINTER(multiply_bf16), XLayout::kFloatEvenOdd};
-  }
-}
-
-void prepare_row(const void* x, DType dtype, XLayout layout, int64_t k, float* out) {
-  HWY_DYNAMIC_DISPATCH(prepare_row)(x, dtype, layout, k, out);
-}
-
-void finish_row(const FinishRow& row) {
-  HWY_DYNAMIC_DISPATCH(finish_row)(row);
+  LinearKernel kernel = {
+      .multiply = HWY_DYNAMIC_POINTER(multiply_bf16),
+      .x_layout = x == DType::kFloat32 ? XLayout::kInPlace : XLayout::kFloat,
+      .keeps_weights = true,
+  };
+  if (weight == DType::kFloat32) kernel.multiply = HWY_DYNAMIC_POINTER(multiply_f32);
+  if (weight == DType::kFloat16) kernel.multiply = HWY_DYNAMIC_POINTER(multiply_f16);
+  return kernel;
 }
 
 }  // namespace miniinfer::cpu

@@ -55,25 +55,30 @@ struct LinearBlock {
   // What the caller will want next, fetched ahead; rows 0 when nothing.
   const void* next_x;
   int64_t next_x_rows;
+  int64_t next_x_stride;  // bytes
   const void* next_weight;
   int64_t next_weight_rows;
   // Fetch the rows' own next block of k first, and of next_weight its first block, in the last one:
   // so nothing is fetched earlier than a block before its use.
   bool fetch_by_blocks;
   float* carry;  // kCarryFloats, 64-byte aligned
+  // Null, or where a kernel of keeps_weights keeps the rows as float32, in an order of its own,
+  // while its first tokens use them: rows * round_up(k, 16) floats, 64-byte aligned. Other tokens,
+  // of this call and of calls with kept_ready, read them there.
+  float* kept;
+  bool kept_ready;
 };
 
 enum class XLayout : uint8_t {
-  kInPlace,       // rows of x as they are
-  kFloat,         // converted to float32
-  kFloatEvenOdd,  // float32; of each 2 * lanes elements the even ones first, as shift and mask
-                  // widen bfloat16 pairs
+  kInPlace,  // rows of x as they are
+  kFloat,    // converted to float32
 };
 
 struct LinearKernel {
   void (*multiply)(const LinearBlock&);
   XLayout x_layout;
   bool takes_lead = false;
+  bool keeps_weights = false;
 };
 
 }  // namespace miniinfer::cpu
