@@ -106,6 +106,7 @@ int run(ServeFlags flags) {
   options.http.write_timeout = milliseconds(flags.write_timeout_s);
   if (flags.seed_option->count() > 0) flags.engine.seed = flags.seed;
   flags.engine.max_num_queued_reqs = options.max_num_queued_reqs;
+  flags.engine.serving = true;
   return serve(flags.model, flags.engine, options, interrupted);
 }
 

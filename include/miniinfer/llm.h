@@ -37,7 +37,8 @@ struct LLMOptions {
   bool async_scheduling = true;  // on a GPU: a step starts before the last one's tokens are known
   int max_num_seqs = 256;        // sequences in one step, 1..4096
   int64_t max_num_batched_tokens = 0;  // tokens of one step, up to 2^20; 0: chosen for the device
-  int max_num_queued_reqs = 1024;      // waiting; beyond that a request is refused as unavailable
+  bool serving = false;  // people read along: shorter steps are chosen where a GPU could do longer
+  int max_num_queued_reqs = 1024;  // waiting; beyond that a request is refused as unavailable
   bool enable_prefix_caching = true;
   std::string scheduling_policy = "fcfs";  // fcfs, priority
   // auto, safetensors, dummy (seeded random weights, needs only config.json)

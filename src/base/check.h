@@ -1,5 +1,6 @@
 #pragma once
 
+#include <new>
 #include <string>
 
 #include <fmt/format.h>
@@ -24,6 +25,21 @@ template <typename... Args>
 void require(bool condition, ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
   if (!condition) [[unlikely]]
     throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+// What a failed allocation is called. Short enough to be made without one.
+inline Error out_of_memory() {
+  return {ErrorCode::kResourceExhausted, "out of memory"};
+}
+
+// Calls fn(); an allocation that fails in it throws out_of_memory().
+template <typename F>
+decltype(auto) or_out_of_memory(F&& fn) {
+  try {
+    return fn();
+  } catch (const std::bad_alloc&) {
+    throw out_of_memory();
+  }
 }
 
 }  // namespace miniinfer

@@ -14,6 +14,20 @@ namespace miniinfer {
 // Keeps the order of keys, which chat templates show to the model.
 using Json = nlohmann::ordered_json;
 
+}  // namespace miniinfer
+
+// The library's own takes a vector for its work, in a destructor: without memory for it the program
+// ended. This one recurses, at most as deep as parse_json() lets a text nest.
+template <>
+inline void miniinfer::Json::json_value::destroy(value_t type) {
+  if (type == value_t::object) delete object;
+  if (type == value_t::array) delete array;
+  if (type == value_t::string) delete string;
+  if (type == value_t::binary) delete binary;
+}
+
+namespace miniinfer {
+
 struct JsonOptions {
   int max_depth = 64;                         // nested arrays and objects
   ErrorCode error = ErrorCode::kDataCorrupt;  // what a malformed text throws

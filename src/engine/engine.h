@@ -73,6 +73,7 @@ class Engine {
   RequestId submit(EngineRequest request, EventSink sink);
 
   // Ends a request, or one of its sequences, within a step; unknown or finished ids are ignored.
+  // Never throws.
   void cancel(RequestId id);
   void cancel(RequestId id, int index);
 

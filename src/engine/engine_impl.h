@@ -45,7 +45,8 @@ class Engine::Impl {
   void loop();
   bool take_inbox();
   void begin(Request& request, Clock::time_point now);
-  void handle_cancels(std::vector<std::pair<RequestId, int>>& cancels);
+  void end_each(std::vector<std::pair<RequestId, int>>& ids, FinishReason reason,
+                const std::optional<Error>& error);
   void step();
   StepPlan& make_plan();
   void poll_masks();
@@ -97,6 +98,7 @@ class Engine::Impl {
   std::vector<RequestMap::node_type> arrivals_;           // swapped with inbox_
   std::vector<std::pair<RequestId, int>> taken_cancels_;  // swapped with cancels_
   std::vector<std::pair<RequestId, int>> faulty_sinks_;   // sequences to cancel: their sink threw
+  std::vector<std::pair<RequestId, int>> poor_sinks_;     // and those whose sink lacked memory
   EngineStats counters_;
   std::vector<Sequence*> completed_;  // scratch of poll_masks
   int64_t ended_ = 0;                 // requests since publish()

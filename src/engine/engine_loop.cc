@@ -17,11 +17,32 @@ constexpr std::chrono::seconds kIdleHeartbeat(1);
 constexpr std::chrono::milliseconds kStarvedHeartbeat(10);
 
 Error failed_engine() {
-  return {ErrorCode::kUnavailable, "the engine has failed"};
+  try {
+    return {ErrorCode::kUnavailable, "the engine has failed"};
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
-Error out_of_memory() {
-  return {ErrorCode::kResourceExhausted, "out of memory"};
+// Of an error whose message is long, so that its copy can lack memory itself.
+std::optional<Error> copy_of(const Error& error) {
+  try {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+std::optional<Error> copy_of(const std::optional<Error>& error) {
+  return error ? copy_of(*error) : std::nullopt;
+}
+
+Error failed_step(const char* reason) {
+  try {
+    return {ErrorCode::kInternal, fmt::format("a step failed: {}", reason)};
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
 // Runs a part of a step; what it says when memory ran out in it. That ends the step's sequences:
@@ -44,8 +65,9 @@ std::optional<Error> short_of_memory(F&& part) {
 void Engine::Impl::loop() {
   if (host_) context_.cuda_state().make_current();
   while (take_inbox()) {
-    handle_cancels(taken_cancels_);
-    handle_cancels(faulty_sinks_);
+    end_each(taken_cancels_, FinishReason::kCancelled, std::nullopt);
+    end_each(faulty_sinks_, FinishReason::kCancelled, std::nullopt);
+    end_each(poor_sinks_, FinishReason::kError, out_of_memory());
     if (healthy_) {
       step();
     } else {
@@ -101,10 +123,11 @@ void Engine::Impl::begin(Request& request, Clock::time_point now) {
   }
 }
 
-void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancels) {
-  for (const auto& [id, index] : cancels) {
+void Engine::Impl::end_each(std::vector<std::pair<RequestId, int>>& ids, FinishReason reason,
+                            const std::optional<Error>& error) {
+  for (const auto& [id, index] : ids) {
     if (id == kAllRequests) {
-      end_all(FinishReason::kCancelled, std::nullopt);
+      end_all(reason, error);
       continue;
     }
     const auto entry = requests_.find(id);
@@ -112,10 +135,9 @@ void Engine::Impl::handle_cancels(std::vector<std::pair<RequestId, int>>& cancel
     // Looked up again: the last end of a request takes the request with it.
     const int count = static_cast<int>(entry->second->sequences.size());
     for (int i = 0; i < count && requests_.contains(id); ++i)
-      if (index == -1 || index == i)
-        end(entry->second->sequences[i], FinishReason::kCancelled, std::nullopt);
+      if (index == -1 || index == i) end(entry->second->sequences[i], reason, error);
   }
-  cancels.clear();
+  ids.clear();
 }
 
 // A step in flight was launched by the call before; this one plans and launches the next, and only
@@ -137,7 +159,7 @@ void Engine::Impl::step() {
   } catch (const Error& error) {
     fail_step(error);
   } catch (const std::exception& error) {
-    fail_step(Error(ErrorCode::kInternal, fmt::format("a step failed: {}", error.what())));
+    fail_step(failed_step(error.what()));
   }
 }
 
@@ -224,8 +246,9 @@ std::span<StepResult> Engine::Impl::results_of(const StepPlan& plan) {
 }
 
 void Engine::Impl::end_step(const StepPlan& plan, const Error& error) {
+  const std::optional<Error> of_step = copy_of(error);
   for (const StepPlan::Item& item : plan.items)
-    if (item.sequence != nullptr) end(*item.sequence, FinishReason::kError, error);
+    if (item.sequence != nullptr) end(*item.sequence, FinishReason::kError, of_step);
   scheduler_.discard();
 }
 
@@ -282,7 +305,7 @@ void Engine::Impl::add_prompt_part(Sequence& s, EngineEvent& event) {
 void Engine::Impl::end(Sequence& sequence, FinishReason reason, const std::optional<Error>& error) {
   if (!sequence.sampling) return;  // its end was delivered
   scheduler_.finish(sequence);
-  emit_end(sequence, reason, error);
+  emit_end(sequence, reason, copy_of(error));
 }
 
 void Engine::Impl::emit_end(Sequence& sequence, FinishReason reason, std::optional<Error> error) {
@@ -302,6 +325,8 @@ void Engine::Impl::deliver(Sequence& sequence, EngineEvent&& event) {
   event.started_at = request.started_at;
   try {
     if (request.sink) request.sink(std::move(event));
+  } catch (const std::bad_alloc&) {
+    if (!finish) poor_sinks_.emplace_back(request.id, sequence.index);
   } catch (...) {
     if (!finish) faulty_sinks_.emplace_back(request.id, sequence.index);
   }
@@ -349,13 +374,14 @@ void Engine::Impl::count_end(FinishReason reason) {
 // end, hence the lookups.
 void Engine::Impl::end_all(FinishReason reason, const std::optional<Error>& error,
                            const Error* in_step) {
+  const std::optional<Error> of_step = in_step ? copy_of(*in_step) : error;
   while (!requests_.empty()) {
     Request& request = *requests_.begin()->second;
     const RequestId id = request.id;
     const size_t count = request.sequences.size();
     for (size_t i = 0; i < count && requests_.contains(id); ++i) {
       Sequence& sequence = request.sequences[i];
-      end(sequence, reason, sequence.in_step() && in_step ? std::optional(*in_step) : error);
+      end(sequence, reason, sequence.in_step() ? of_step : error);
     }
   }
 }

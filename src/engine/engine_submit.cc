@@ -53,7 +53,10 @@ Engine::Impl::Impl(std::shared_ptr<const Model> model, const EngineConfig& confi
   for (std::vector<StepResult>& results : results_) results.resize(config_.max_num_seqs);
   // Beyond the queue there are requests that run or were preempted. Full buckets would only grow.
   requests_.reserve(config_.max_queued_requests + 2 * int64_t{config_.max_num_seqs});
-  faulty_sinks_.reserve(config_.max_num_seqs);
+  for (auto* cancels : {&cancels_, &taken_cancels_})
+    cancels->reserve(config_.max_queued_requests + 2 * int64_t{config_.max_num_seqs});
+  // A step in flight and the one after it can both end before these are looked at.
+  for (auto* sinks : {&faulty_sinks_, &poor_sinks_}) sinks->reserve(2 * config_.max_num_seqs);
   completed_.reserve(config_.max_num_seqs);
   counters_.last_step = Clock::now();
   publish();
@@ -152,7 +155,11 @@ void Engine::Impl::cancel(RequestId id, int index) {
   {
     std::lock_guard lock(mutex_);
     if (in_flight_ == 0) return;
-    cancels_.emplace_back(id, index);
+    try {
+      cancels_.emplace_back(id, index);
+    } catch (const std::bad_alloc&) {
+      return;  // beyond the places for one of each request: this one runs to its own end
+    }
   }
   wake_.notify_one();
 }

@@ -77,7 +77,8 @@ struct EngineEvent {
 };
 
 // Receives a request's events on the engine's thread: must not block, and of the engine it may call
-// cancel() alone. One that throws has its sequence cancelled.
+// cancel() alone. One that throws has its sequence cancelled, or ended with out_of_memory() when it
+// throws std::bad_alloc.
 using EventSink = std::function<void(EngineEvent&&)>;
 
 }  // namespace miniinfer

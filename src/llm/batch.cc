@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/check.h"
 #include "llm/event_queue.h"
 
 namespace miniinfer {
@@ -21,6 +22,13 @@ class BatchRun {
                                  static_cast<size_t>(core.engine().config().max_queued_requests))) {
   }
 
+  // Cut short by its callbacks or an exception, it leaves the engine nothing to do.
+  ~BatchRun() {
+    for (const auto& [slot, running] : running_) core_.engine().cancel(running.id);
+  }
+  BatchRun(const BatchRun&) = delete;
+  BatchRun& operator=(const BatchRun&) = delete;
+
   bool run() {
     for (bool more = true; more || !running_.empty();) {
       while (more && running_.size() < window_ && !callbacks_.cancelled() &&
@@ -28,10 +36,7 @@ class BatchRun {
         more = start_next();
         deliver();  // refused requests take no place in the window
       }
-      if (callbacks_.cancelled()) {
-        for (const auto& [slot, running] : running_) core_.engine().cancel(running.id);
-        return false;
-      }
+      if (callbacks_.cancelled()) return false;
       if (running_.empty()) continue;
       for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(50)))
         take(item.slot, std::move(item.event));
@@ -58,16 +63,27 @@ class BatchRun {
       LlmCore::Prepared prepared =
           core_.prepare(item->prompt, item->params, item->default_max_tokens);
       const auto prompt_tokens = static_cast<int64_t>(prepared.request.prompt.size());
-      const RequestId id =
-          core_.engine().submit(std::move(prepared.request), sink_into(queue_, slot));
-      running_.emplace(slot, Running{id, std::move(prepared.output)});
+      EventSink sink = sink_into(queue_, slot, prepared.request.params.n);
+      const auto place = running_.emplace(slot, Running{0, std::move(prepared.output)}).first;
+      try {
+        place->second.id = core_.engine().submit(std::move(prepared.request), std::move(sink));
+      } catch (...) {
+        running_.erase(place);
+        throw;
+      }
       progress_.prompt_tokens += prompt_tokens;
     } catch (const Error& error) {
-      GenerateResult refused;
-      refused.error = error;
-      finish(slot, std::move(refused));
+      refuse(slot, error);
+    } catch (const std::bad_alloc&) {
+      refuse(slot, out_of_memory());
     }
     return true;
+  }
+
+  void refuse(uint64_t slot, const Error& error) {
+    GenerateResult refused;
+    refused.error = error;
+    finish(slot, std::move(refused));
   }
 
   void take(uint64_t slot, EngineEvent&& event) {

@@ -70,7 +70,7 @@ std::vector<int32_t> LlmCore::eos_token_ids() const {
 }
 
 StructuredOutputCompiler& LlmCore::structured_outputs() const {
-  std::call_once(structured_outputs_once_, [this] {
+  structured_outputs_once_.call([this] {
     structured_outputs_ = std::make_unique<StructuredOutputCompiler>(
         text().tokenizer, config_.vocab_size, eos_token_ids());
   });
@@ -82,7 +82,7 @@ void LlmCore::check_text_bytes(size_t bytes, const char* field) const {
   constexpr size_t kUsual = 16;  // bytes of a token; only beyond are all tokens looked at
   const auto context = static_cast<size_t>(engine_->config().max_model_len);
   if (bytes <= context * kUsual) return;
-  std::call_once(longest_token_once_, [&] {
+  longest_token_once_.call([&] {
     const Tokenizer& tokenizer = *text().tokenizer;
     for (int32_t id = 0; id < static_cast<int32_t>(tokenizer.vocab_size()); ++id)
       longest_token_ =

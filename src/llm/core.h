@@ -3,10 +3,10 @@
 #include <functional>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/once.h"
 #include "engine/engine.h"
 #include "llm/checkpoint.h"
 #include "llm/engine_plan.h"
@@ -70,9 +70,9 @@ class LlmCore {
   std::shared_future<TextSide> text_;
   EnginePlan plan_;
   double load_seconds_ = 0;
-  mutable std::once_flag longest_token_once_;
+  mutable Once longest_token_once_;
   mutable size_t longest_token_ = 0;  // bytes; once a long text came
-  mutable std::once_flag structured_outputs_once_;
+  mutable Once structured_outputs_once_;
   mutable std::unique_ptr<StructuredOutputCompiler> structured_outputs_;  // once it is needed
   std::unique_ptr<Engine> engine_;
 };

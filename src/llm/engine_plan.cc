@@ -16,8 +16,11 @@
 namespace miniinfer {
 namespace {
 
-// On a GPU a step of 8192 tokens is where products reach their full speed.
-constexpr int64_t kCudaBatchedTokens = 8192;
+// On a GPU a step of 8192 tokens is where products reach their full speed. Where nobody reads
+// along, 16384 save the short steps between (3 to 5 % of an 8B prompt), for 1.1 GiB more of
+// activations: taken where those are below 2 % of the memory.
+constexpr int64_t kServingBatchedTokens = 8192, kOfflineBatchedTokens = 16384;
+constexpr size_t kLargeGpuBytes = size_t{70} << 30;
 // On a CPU a step of 512 tokens is large enough for the GEMMs to run at their peak and short enough
 // to stream through.
 constexpr int64_t kCpuBatchedTokens = 512;
@@ -76,13 +79,21 @@ std::string unusable(const cuda::DeviceReport& found) {
   }
 }
 
-EngineConfig engine_config(const ModelConfig& config, const LLMOptions& options, bool on_gpu) {
+int64_t default_batched_tokens(const LLMOptions& options,
+                               const std::optional<cuda::DeviceInfo>& gpu) {
+  if (!gpu) return kCpuBatchedTokens;
+  const bool wide = !options.serving && gpu->memory_bytes >= kLargeGpuBytes;
+  return wide ? kOfflineBatchedTokens : kServingBatchedTokens;
+}
+
+EngineConfig engine_config(const ModelConfig& config, const LLMOptions& options,
+                           const std::optional<cuda::DeviceInfo>& gpu) {
+  const bool on_gpu = gpu.has_value();
   EngineConfig engine;
   engine.max_num_seqs = options.max_num_seqs;
   engine.max_num_batched_tokens = options.max_num_batched_tokens > 0
                                       ? options.max_num_batched_tokens
-                                  : on_gpu ? kCudaBatchedTokens
-                                           : kCpuBatchedTokens;
+                                      : default_batched_tokens(options, gpu);
   engine.enforce_eager = options.enforce_eager;
   engine.capture_at_start = options.graph_capture == "start";
   engine.batch_invariant = options.batch_invariant;
@@ -121,7 +132,7 @@ EnginePlan plan_engine(const ModelSource& source, const ModelConfig& config,
   plan.dtype = parse_dtype(options.dtype, config.checkpoint_dtype);
   plan.on_gpu = machine.gpu.has_value();
   plan.num_threads = options.threads > 0 ? options.threads : machine.cpus;
-  plan.engine = engine_config(config, options, plan.on_gpu);
+  plan.engine = engine_config(config, options, machine.gpu);
   const int64_t context = std::max(context_length(config), source.min_context);
   if (options.max_model_len > context)
     reject("max_model_len",

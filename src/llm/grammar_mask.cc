@@ -7,12 +7,29 @@
 #include <utility>
 #include <vector>
 
-#include "miniinfer/error.h"
+#include "base/check.h"
 
 namespace miniinfer {
 namespace {
 
 constexpr int32_t kNoToken = -1;
+
+// What is being caught, as an Error. Never throws.
+Error current_error() noexcept {
+  try {
+    try {
+      throw;
+    } catch (const Error& error) {
+      return error;
+    } catch (const std::bad_alloc&) {
+      return out_of_memory();
+    } catch (const std::exception& error) {
+      return {ErrorCode::kInternal, error.what()};
+    }
+  } catch (...) {  // there was no memory for the message
+    return out_of_memory();
+  }
+}
 
 }  // namespace
 
@@ -27,10 +44,8 @@ struct GrammarMask::Shared {
     try {
       if (token_id != kNoToken && !matcher.accept(token_id)) return publish(State::kComplete);
       matcher.fill(bits);
-    } catch (const Error& e) {
-      error = e;
-    } catch (const std::exception& e) {
-      error = Error(ErrorCode::kInternal, e.what());
+    } catch (...) {
+      error = current_error();
     }
     publish(State::kReady);
   }
@@ -60,8 +75,16 @@ GrammarMask::~GrammarMask() {
     shared_->wake = nullptr;
   }
   // No job holds the matcher then.
-  if (state() != State::kPending && !shared_->error)
-    pool_->post([shared = shared_] { shared->matcher.teach(*shared->grammar); });
+  if (state() == State::kPending || shared_->error) return;
+  try {
+    pool_->post([shared = shared_] {
+      try {
+        shared->matcher.teach(*shared->grammar);
+      } catch (const std::bad_alloc&) {  // the next sequence learns by itself
+      }
+    });
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 void GrammarMask::set_wake(std::function<void()> wake) {
@@ -84,7 +107,12 @@ void GrammarMask::fill(std::span<uint32_t> allowed) {
 
 bool GrammarMask::accept(int32_t token_id) {
   shared_->state.store(State::kPending, std::memory_order_release);
-  post(token_id);
+  try {
+    post(token_id);
+  } catch (const std::bad_alloc&) {
+    shared_->state.store(State::kReady, std::memory_order_release);
+    throw out_of_memory();
+  }
   return true;
 }
 

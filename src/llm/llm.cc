@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "llm/batch.h"
 #include "llm/core.h"
 
@@ -40,44 +41,50 @@ class LLM::Impl {
 };
 
 LLM::LLM(const std::string& model, const LLMOptions& options)
-    : impl_(std::make_unique<Impl>(model, options)) {}
+    : impl_(or_out_of_memory([&] { return std::make_unique<Impl>(model, options); })) {}
 LLM::~LLM() = default;
 LLM::LLM(LLM&&) noexcept = default;
 
 std::vector<GenerateResult> LLM::generate(const std::vector<Prompt>& prompts,
                                           const SamplingParams& params) {
-  return generate(prompts, std::vector<SamplingParams>(prompts.size(), params));
+  return or_out_of_memory(
+      [&] { return generate(prompts, std::vector<SamplingParams>(prompts.size(), params)); });
 }
 
 std::vector<GenerateResult> LLM::generate(const std::vector<Prompt>& prompts,
                                           const std::vector<SamplingParams>& params) {
   if (prompts.size() != params.size())
     throw Error(ErrorCode::kInvalidArgument, "params: one is needed for each prompt", "params");
-  std::vector<GenerateResult> results;
-  results.reserve(prompts.size());
-  size_t next = 0;
-  run_batch(*impl_->core,
-            {.next = [&]() -> std::optional<BatchItem> {
-               if (next == prompts.size()) return std::nullopt;
-               BatchItem item{.prompt = prompts[next], .params = params[next]};
-               ++next;
-               return item;
-             },
-             .done = [&](GenerateResult&& result) { results.push_back(std::move(result)); }});
-  return results;
+  return or_out_of_memory([&] {
+    std::vector<GenerateResult> results;
+    results.reserve(prompts.size());
+    size_t next = 0;
+    run_batch(*impl_->core,
+              {.next = [&]() -> std::optional<BatchItem> {
+                 if (next == prompts.size()) return std::nullopt;
+                 BatchItem item{.prompt = prompts[next], .params = params[next]};
+                 ++next;
+                 return item;
+               },
+               .done = [&](GenerateResult&& result) { results.push_back(std::move(result)); }});
+    return results;
+  });
 }
 
 GenerateResult LLM::generate(const Prompt& prompt, const SamplingParams& params) {
-  return std::move(generate(std::vector<Prompt>{prompt}, params).front());
+  return or_out_of_memory(
+      [&] { return std::move(generate(std::vector<Prompt>{prompt}, params).front()); });
 }
 
 Stream LLM::submit(const Prompt& prompt, const SamplingParams& params) {
-  return LlmCore::submit(impl_->core, prompt, params);
+  return or_out_of_memory([&] { return LlmCore::submit(impl_->core, prompt, params); });
 }
 
 Stream LLM::submit(const Prompt& prompt, const SamplingParams& params,
                    std::function<void()> on_ready) {
-  return LlmCore::start(impl_->core, impl_->core->prepare(prompt, params), std::move(on_ready));
+  return or_out_of_memory([&] {
+    return LlmCore::start(impl_->core, impl_->core->prepare(prompt, params), std::move(on_ready));
+  });
 }
 
 SamplingParams LLM::default_sampling_params() const {

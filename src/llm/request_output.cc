@@ -1,6 +1,9 @@
 #include "llm/request_output.h"
 
+#include <new>
 #include <utility>
+
+#include "base/check.h"
 
 namespace miniinfer {
 
@@ -10,6 +13,7 @@ RequestOutput::RequestOutput(std::vector<int32_t> prompt_token_ids, TokenizerSou
     : tokenizer_(std::move(tokenizer)),
       params_(params),
       eos_token_ids_(eos_token_ids),
+      failed_(static_cast<size_t>(params.n)),
       unfinished_(params.n) {
   result_.prompt_token_ids = std::move(prompt_token_ids);
   result_.outputs.resize(static_cast<size_t>(params.n));
@@ -18,11 +22,28 @@ RequestOutput::RequestOutput(std::vector<int32_t> prompt_token_ids, TokenizerSou
 
 std::optional<StreamChunk> RequestOutput::take(EngineEvent&& event,
                                                std::optional<int>& cancel_index) {
+  const int index = event.index;
+  if (failed_.at(static_cast<size_t>(index))) return std::nullopt;
+  const bool ends = event.finish_reason.has_value();
+  try {
+    return take_event(std::move(event), cancel_index);
+  } catch (const std::bad_alloc&) {
+    failed_[static_cast<size_t>(index)] = true;
+    --unfinished_;
+    if (!ends) cancel_index = index;
+    return StreamChunk{.index = index, .finish_reason = "error", .error = out_of_memory()};
+  }
+}
+
+std::optional<StreamChunk> RequestOutput::take_event(EngineEvent&& event,
+                                                     std::optional<int>& cancel_index) {
   if (sequences_.empty()) {
     const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_();
-    sequences_.reserve(result_.outputs.size());
+    std::vector<SequenceOutput> sequences;
+    sequences.reserve(result_.outputs.size());
     for (int i = 0; i < params_.n; ++i)
-      sequences_.emplace_back(i, tokenizer, params_, eos_token_ids_);
+      sequences.emplace_back(i, tokenizer, params_, eos_token_ids_);
+    sequences_ = std::move(sequences);
   }
   SequenceOutput& sequence = sequences_.at(static_cast<size_t>(event.index));
   if (sequence.finished()) return std::nullopt;

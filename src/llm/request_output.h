@@ -22,7 +22,7 @@ class RequestOutput {
                 const SamplingParams& params, const std::vector<int32_t>& eos_token_ids);
 
   // Nothing when the event's continuation had ended already. Sets `cancel_index` when the engine
-  // must stop it.
+  // must stop it. A continuation for whose text there is no memory ends with out_of_memory().
   std::optional<StreamChunk> take(EngineEvent&& event, std::optional<int>& cancel_index);
   bool finished() const { return unfinished_ == 0; }
 
@@ -36,10 +36,13 @@ class RequestOutput {
   std::optional<Clock::time_point> started_at() const { return started_at_; }
 
  private:
+  std::optional<StreamChunk> take_event(EngineEvent&& event, std::optional<int>& cancel_index);
+
   TokenizerSource tokenizer_;
   SamplingParams params_;
   std::vector<int32_t> eos_token_ids_;
   std::vector<SequenceOutput> sequences_;  // of params_.n, once there is a tokenizer for them
+  std::vector<bool> failed_;               // of each continuation: for lack of memory
   int unfinished_;
   GenerateResult result_;
   std::optional<Clock::time_point> started_at_;

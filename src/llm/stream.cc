@@ -1,6 +1,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/check.h"
 #include "llm/stream_state.h"
 
 namespace miniinfer {
@@ -10,12 +11,13 @@ StreamState::StreamState(std::shared_ptr<LlmCore> core, LlmCore::Prepared prepar
     : core_(std::move(core)),
       queue_(std::make_shared<EventQueue>(std::move(on_ready))),
       output_(std::move(prepared.output)) {
-  id_ = core_->engine().submit(std::move(prepared.request), sink_into(queue_, 0));
+  const int n = prepared.request.params.n;
+  id_ = core_->engine().submit(std::move(prepared.request), sink_into(queue_, 0, n));
 }
 
 std::optional<StreamChunk> StreamState::take_pending() {
   while (!pending_.empty() && !output_.finished()) {
-    EngineEvent event = std::move(pending_.front());
+    EngineEvent event = std::move(pending_.front().event);
     pending_.pop_front();
     std::optional<int> cancel_index;
     std::optional<StreamChunk> chunk = output_.take(std::move(event), cancel_index);
@@ -28,16 +30,14 @@ std::optional<StreamChunk> StreamState::take_pending() {
 std::optional<StreamChunk> StreamState::next() {
   while (!output_.finished()) {
     if (std::optional<StreamChunk> chunk = take_pending()) return chunk;
-    for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(1000)))
-      pending_.push_back(std::move(item.event));
+    pending_.splice(pending_.end(), queue_->pop_all(std::chrono::milliseconds(1000)));
   }
   return std::nullopt;
 }
 
 std::optional<StreamChunk> StreamState::try_next() {
   if (std::optional<StreamChunk> chunk = take_pending()) return chunk;
-  for (EventQueue::Item& item : queue_->pop_all(std::chrono::milliseconds(0)))
-    pending_.push_back(std::move(item.event));
+  pending_.splice(pending_.end(), queue_->pop_all(std::chrono::milliseconds(0)));
   return take_pending();
 }
 
@@ -59,10 +59,10 @@ Stream& Stream::operator=(Stream&& other) noexcept {
 }
 
 std::optional<StreamChunk> Stream::next() {
-  return state_->next();
+  return or_out_of_memory([&] { return state_->next(); });
 }
 std::optional<StreamChunk> Stream::try_next() {
-  return state_->try_next();
+  return or_out_of_memory([&] { return state_->try_next(); });
 }
 bool Stream::finished() const {
   return state_->finished();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,7 +27,7 @@ class StreamState {
   std::shared_ptr<LlmCore> core_;
   std::shared_ptr<EventQueue> queue_;
   RequestOutput output_;
-  std::deque<EngineEvent> pending_;
+  EventQueue::Items pending_;
   RequestId id_ = 0;
 };
 

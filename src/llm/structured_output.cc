@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/once.h"
 #include "base/thread_pool.h"
 #include "llm/grammar_mask.h"
 #include "llm/worker_pool.h"
@@ -110,7 +111,7 @@ class StructuredOutputCompiler::Impl {
   };
 
   void prepare() {
-    std::call_once(prepared_, [this] {
+    prepared_.call([this] {
       vocabulary_.emplace(*tokenizer_, vocab_size_, eos_token_ids_);
       // A mask takes 15 to 60 us, some ms at first: a thread keeps up with hundreds of sequences.
       pool_ = std::make_shared<WorkerPool>(std::clamp(available_cpus() / 4, 1, 8));
@@ -165,7 +166,7 @@ class StructuredOutputCompiler::Impl {
   const int64_t vocab_size_;
   const std::vector<int32_t> eos_token_ids_;
 
-  std::once_flag prepared_;
+  Once prepared_;
   std::optional<GrammarVocabulary> vocabulary_;
   std::shared_ptr<WorkerPool> pool_;  // masks hold it too
 

@@ -2,9 +2,7 @@
 
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "miniinfer/error.h"
+#include "base/json.h"
 #include "text/chat_template_impl.h"
 #include "text/text_file.h"
 
@@ -25,12 +23,12 @@ MiTextTemplate* compile(std::string_view source, std::string_view config) {
 // The configuration with both templates in its own list of named ones.
 std::string with_templates(const std::string& config, const std::string& source,
                            const std::string& tool_use) {
-  auto json = nlohmann::ordered_json::parse(config.empty() ? "{}" : config, nullptr, false);
+  Json json = parse_json(config.empty() ? "{}" : config, "tokenizer_config.json");
   if (!json.is_object())
     throw Error(ErrorCode::kDataCorrupt, "tokenizer_config.json: not a JSON object");
   json["chat_template"] = {{{"name", "default"}, {"template", source}},
                            {{"name", "tool_use"}, {"template", tool_use}}};
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace

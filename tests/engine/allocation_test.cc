@@ -1,9 +1,5 @@
 // Counts the heap allocations of the steady state: a decode step of plan, run, sample and commit
 // makes none.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include <gtest/gtest.h>
 
 #include "engine/model_runner.h"
@@ -11,28 +7,7 @@
 #include "engine/sampling_state.h"
 #include "engine/scheduler.h"
 #include "engine_harness.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-std::atomic<int64_t> fail_at{0};  // the allocation of this number fails; 0 is none
-}  // namespace
-
-// Not inlined: GCC would see malloc paired with delete and warn.
-__attribute__((noinline)) void* operator new(size_t size) {
-  if (allocations.fetch_add(1, std::memory_order_relaxed) + 1 == fail_at.load())
-    throw std::bad_alloc();
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-__attribute__((noinline)) void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  return std::malloc(size);
-}
-__attribute__((noinline)) void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
+#include "support/failing_new.h"
 
 namespace miniinfer {
 namespace {
@@ -70,10 +45,10 @@ TEST(Allocation, ADecodeStepMakesNone) {
     return plan.items.size();
   };
   for (int i = 0; i < 6; ++i) step();  // prompts, and scratch vectors that reach their size
-  const int64_t before = allocations.load();
+  const int64_t before = failing_new::allocations();
   size_t items = 0;
   for (int i = 0; i < 40; ++i) items += step();
-  const int64_t after = allocations.load();  // before the assertions, which allocate
+  const int64_t after = failing_new::allocations();  // before the assertions, which allocate
   EXPECT_EQ(items, 40U * 32U);
   EXPECT_EQ(after - before, 0);
   EXPECT_EQ(context.workspace().growths(), 0);
@@ -122,8 +97,7 @@ TEST(Allocation, EveryOneThatFailsInTurnIsAnswered) {
     Answer answers[3];
     EventSink sinks[3] = {answers[0].sink(), answers[1].sink(), answers[2].sink()};
     bool accepted[3] = {};
-    const int64_t before = allocations.load();
-    fail_at.store(before + nth);
+    failing_new::Armed armed(nth);
     for (int i = 0; i < 3; ++i) {
       try {
         engine.submit(std::move(copies[i]), std::move(sinks[i]));
@@ -134,8 +108,8 @@ TEST(Allocation, EveryOneThatFailsInTurnIsAnswered) {
     }
     for (int i = 0; i < 3; ++i)
       if (accepted[i]) answers[i].wait(2);
-    fail_at.store(0);
-    failed = allocations.load() >= before + nth;
+    armed.disarm();
+    failed = armed.reached();
     for (int i = 0; i < 3; ++i) {
       faults += answers[i].faults.load();
       EXPECT_EQ(answers[i].ended.load(), accepted[i] ? 2 : 0);

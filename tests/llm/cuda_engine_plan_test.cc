@@ -42,6 +42,16 @@ Error error_of(F&& body) {
   return {ErrorCode::kInternal, "no error"};
 }
 
+TEST(GpuPlan, StepsAreLongerWhereNobodyReadsAlong) {
+  const auto tokens = [](const LLMOptions& options, size_t total) {
+    return plan_of("qwen3-0.6b", options, gpu_of(total)).engine.max_num_batched_tokens;
+  };
+  EXPECT_EQ(tokens({}, 80 * kGiB), 16384);
+  EXPECT_EQ(tokens({.serving = true}, 80 * kGiB), 8192);
+  EXPECT_EQ(tokens({}, 48 * kGiB), 8192);
+  EXPECT_EQ(tokens({.max_num_batched_tokens = 5000}, 80 * kGiB), 5000);
+}
+
 TEST(GpuPlan, TakesItsShareToABlock) {
   for (const size_t total : {24 * kGiB, 80 * kGiB, size_t{143'156} << 20}) {
     for (const double share : {0.5, 0.8, 0.92, 1.0}) {
