@@ -1,5 +1,6 @@
 #include "serve/stream_reader.h"
 
+#include <new>
 #include <utility>
 
 namespace miniinfer {
@@ -8,8 +9,12 @@ void StreamReader::News::push(uint64_t id) {
   bool first;
   {
     std::lock_guard lock(mutex);
-    ids.push_back(id);
-    first = ids.size() == 1;
+    first = ids.empty();
+    try {
+      ids.push_back(id);
+    } catch (const std::bad_alloc&) {
+      nameless = true;
+    }
   }
   if (first) wake.notify_one();
 }
@@ -59,15 +64,28 @@ size_t StreamReader::size() const {
   return tasks_.size();
 }
 
+// False when memory did not suffice for all: the next turn tries again.
+bool StreamReader::name_all(std::vector<uint64_t>& ids) {
+  try {
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, task] : tasks_) ids.push_back(id);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 void StreamReader::loop() {
   std::vector<uint64_t> ids;
   while (true) {
     ids.clear();
     {
       std::unique_lock lock(news_->mutex);
-      news_->wake.wait(lock, [&] { return news_->stopping || !news_->ids.empty(); });
+      news_->wake.wait(lock,
+                       [&] { return news_->stopping || news_->nameless || !news_->ids.empty(); });
       if (news_->stopping) return;
       ids.swap(news_->ids);
+      if (news_->nameless) news_->nameless = !name_all(ids);
     }
     for (const uint64_t id : ids) {
       std::shared_ptr<StreamTask> task;

@@ -42,10 +42,12 @@ class StreamReader {
     std::mutex mutex;
     std::condition_variable wake;
     std::vector<uint64_t> ids;
+    bool nameless = false;  // there was no memory for an id: all tasks are looked at
     bool stopping = false;
-    void push(uint64_t id);
+    void push(uint64_t id);  // never throws
   };
   void loop();
+  bool name_all(std::vector<uint64_t>& ids);
 
   std::shared_ptr<News> news_ = std::make_shared<News>();
   mutable std::mutex mutex_;

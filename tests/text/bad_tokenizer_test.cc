@@ -15,8 +15,6 @@
 namespace miniinfer {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 // Loads and returns the error's code and message.
 std::pair<ErrorCode, std::string> load_error(const std::string& json,
                                              const std::string& config = kSmallConfig) {
