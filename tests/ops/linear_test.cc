@@ -126,7 +126,9 @@ TEST_F(Linear, PlansCoverTheProblem) {
     const int64_t m = random_.below(4) == 0 ? 1 : 1 + random_.below(100);
     const int64_t n = 1 + random_.below(20'000), k = 1 + random_.below(9000);
     const bool keeps_weights = random_.below(2) == 1;
-    const cpu::LinearPlan plan = cpu::plan_linear(m, n, k, 2, 4, 2, n, keeps_weights);
+    const cpu::LinearPlan plan =
+        cpu::plan_linear(m, n, k, 4, 4, 2, n,
+                         {.keeps_weights = keeps_weights, .whole_chunks = random_.below(2) == 1});
     EXPECT_GE(plan.chunk_rows, 1);
     EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
     EXPECT_LE(plan.block_rows, plan.chunk_rows);

@@ -414,7 +414,7 @@ int64_t kept_floats(int64_t m, int64_t k) {
 }
 
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads, int64_t group_rows, bool keeps_weights) {
+                       int num_threads, int64_t group_rows, const LinearKernel& kernel) {
   LinearPlan plan;
   const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
@@ -428,7 +428,7 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   plan.runs = m == 1 && !plan.cut_beforehand && n >= kRunTile ? kRuns : 1;
   const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
   const bool resident = m <= kResidentTokens;
-  const bool keeps = keeps_weights && !resident;
+  const bool keeps = kernel.keeps_weights && !resident;
   const int64_t for_cache =
       keeps ? kGroupChunkBytes / (4 * prepared_row_floats(std::max<int64_t>(k, 1)))
             : (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
@@ -436,7 +436,7 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
                                plan.num_groups == 1 ? int64_t{kMaxRows} : kGroupChunkRows);
   if (plan.runs > 1) plan.chunk_rows /= plan.runs;
   plan.chunk_rows = std::max(plan.chunk_rows / kRowTile * kRowTile, kRowTile);
-  const bool revisit = plan.num_groups > 1 && resident && !keeps_weights;
+  const bool revisit = plan.num_groups > 1 && resident && !kernel.whole_chunks;
   const bool whole_rows = bytes_per_row <= kWholeRowBytes;
   plan.block_k =
       (revisit && !whole_rows ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
@@ -463,7 +463,7 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
     const size_t x_bytes =
         kernel.x_layout == XLayout::kInPlace ? dtype_size(one.x.dtype()) : sizeof(float);
     const LinearPlan plan = plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes,
-                                        context.num_threads(), rows, kernel.keeps_weights);
+                                        context.num_threads(), rows, kernel);
     group.problems[group.count++] =
         make_problem(one, kernel, plan, group.num_tasks, group.num_units);
     group.num_tasks += (rows_of_run(n, plan) + plan.chunk_rows - 1) / plan.chunk_rows;

@@ -4,6 +4,7 @@
 
 #include "base/cpu_features.h"
 #include "miniinfer/ops/linear.h"
+#include "ops/cpu/linear_kernel.h"
 
 namespace miniinfer::cpu {
 
@@ -22,7 +23,7 @@ struct LinearPlan {
 // the weight rows of all projections of the call, when there are others than these n.
 // `keeps_weights` as in LinearKernel.
 LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads, int64_t group_rows = 0, bool keeps_weights = false);
+                       int num_threads, int64_t group_rows = 0, const LinearKernel& kernel = {});
 
 // Room for the weights that a kernel keeps of a chunk; 0 for so few tokens that none are kept.
 int64_t kept_floats(int64_t m, int64_t k);

@@ -62,9 +62,9 @@ struct LinearBlock {
   // so nothing is fetched earlier than a block before its use.
   bool fetch_by_blocks;
   float* carry;  // kCarryFloats, 64-byte aligned
-  // Null, or where a kernel of keeps_weights keeps the rows as float32, in an order of its own,
-  // while its first tokens use them: rows * round_up(k, 16) floats, 64-byte aligned. Other tokens,
-  // of this call and of calls with kept_ready, read them there.
+  // Null, or where a kernel of keeps_weights keeps float32 rows in an order of its own as its first
+  // tokens use them: rows * round_up(k, 16) floats, 64-byte aligned. The other tokens, of this call
+  // and of calls with kept_ready, read them there.
   float* kept;
   bool kept_ready;
 };
@@ -75,10 +75,11 @@ enum class XLayout : uint8_t {
 };
 
 struct LinearKernel {
-  void (*multiply)(const LinearBlock&);
-  XLayout x_layout;
+  void (*multiply)(const LinearBlock&) = nullptr;
+  XLayout x_layout = XLayout::kInPlace;
   bool takes_lead = false;
   bool keeps_weights = false;
+  bool whole_chunks = false;  // up to kResidentTokens visit all rows of a task in one call
 };
 
 }  // namespace miniinfer::cpu
