@@ -17,7 +17,7 @@ using LinearBits = LinearTest;
 // bits. K spans several blocks.
 TEST_F(LinearBits, ARowHasTheSameBitsInEveryBatch) {
   for (const LinearVariant& v : linear_variants()) {
-    const LinearProblem problem = {.m = 50,
+    const LinearProblem problem = {.m = 50 + 120 * random_.below(2),
                                    .n = 45,
                                    .k = 2100 + random_.below(70),
                                    .x = v.x,

@@ -14,6 +14,7 @@
 #include "miniinfer/ops/linear.h"
 #include "ops/cases/fill.h"
 #include "ops/cpu/linear.h"
+#include "ops/cpu/linear_plan.h"
 #include "ops/ref/linear.h"
 #include "tensor/numeric.h"
 

@@ -44,7 +44,8 @@ TEST_F(Linear, SizesAroundEveryTileMatchTheReference) {
   constexpr int64_t kRows[] = {1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33};
   constexpr int64_t kDepths[] = {1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130};
   for (const LinearVariant& v : linear_variants()) {
-    for (int64_t m = 1; m <= 26; ++m) {
+    for (int64_t i = 1; i <= 30; ++i) {
+      const int64_t m = i <= 26 ? i : 130 + random_.below(70);
       const LinearProblem problem = {.m = m,
                                      .n = kRows[random_.below(std::size(kRows))],
                                      .k = kDepths[random_.below(std::size(kDepths))],
@@ -123,12 +124,12 @@ TEST_F(Linear, TheWorkspaceBoundHolds) {
 
 TEST_F(Linear, PlansCoverTheProblem) {
   for (int repeat = 0; repeat < 2000; ++repeat) {
-    const int64_t m = random_.below(4) == 0 ? 1 : 1 + random_.below(100);
+    const int64_t m = random_.below(4) == 0 ? 1 : 1 + random_.below(400);
     const int64_t n = 1 + random_.below(20'000), k = 1 + random_.below(9000);
-    const bool keeps_weights = random_.below(2) == 1;
-    const cpu::LinearPlan plan =
-        cpu::plan_linear(m, n, k, 4, 4, 2, n,
-                         {.keeps_weights = keeps_weights, .whole_chunks = random_.below(2) == 1});
+    const cpu::LinearKernel kernel = {.kept_size = 2 * static_cast<size_t>(random_.below(3)),
+                                      .keeps_from = cpu::kResidentTokens + 1 + random_.below(200),
+                                      .whole_chunks = random_.below(2) == 1};
+    const cpu::LinearPlan plan = cpu::plan_linear(m, n, k, 2, 4, 2, n, kernel);
     EXPECT_GE(plan.chunk_rows, 1);
     EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
     EXPECT_LE(plan.block_rows, plan.chunk_rows);
@@ -137,8 +138,9 @@ TEST_F(Linear, PlansCoverTheProblem) {
     const int64_t tokens =
         m <= cpu::kResidentTokens ? m : (m + plan.num_groups - 1) / plan.num_groups;
     EXPECT_LE(tokens * plan.runs * plan.chunk_rows, cpu::kMaxOutputs);
-    if (keeps_weights && m > cpu::kResidentTokens) {
-      EXPECT_LE(plan.chunk_rows * ((k + 15) / 16 * 16), cpu::kept_floats(m, k));
+    if (kernel.kept_size != 0 && m >= kernel.keeps_from) {
+      EXPECT_LE(plan.chunk_rows * ((k + 31) / 32 * 32) * static_cast<int64_t>(kernel.kept_size),
+                cpu::kept_floats(m, k) * 4);
     }
   }
   EXPECT_EQ(cpu::plan_linear(1, 64, 64, 2, 2, 2).threads,

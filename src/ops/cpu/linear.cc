@@ -10,43 +10,16 @@
 #include "ops/cpu/linear_avx512bf16.h"
 #include "ops/cpu/linear_finish.h"
 #include "ops/cpu/linear_highway.h"
+#include "ops/cpu/linear_plan.h"
 
 namespace miniinfer::cpu {
 namespace {
 
-// With a few rows of x the weights are read once: all tokens visit a block of them while the next
-// block is fetched. From memory that reads at 50 GB/s, 16 tokens multiply so many GB/s of weights:
-//   bytes of a row                                       1792  2048  3072  4096  6144  8192
-//   4 whole rows, no accumulators parked                   37    41    28    27    25    24
-//   8 whole rows                                           40    38    38    32    26    25
-//   16 rows by 1 KiB                                       33    33    39    31    39    30
-//   8 rows by 1 KiB                                        30    32    34    33    38    31
-// Rows a multiple of 4 KiB apart share the first-level cache's sets, where 16 do not fit. Beyond
-// kResidentTokens arithmetic dominates, and a chunk of weights is kept in the second-level cache.
-constexpr int64_t kWholeRowBytes = 2048;
-constexpr int64_t kResidentBlockBytes = 1024;
-constexpr int64_t kResidentBlockRows = 16;
-constexpr int64_t kWholeRows = 4;
-constexpr int64_t kResidentFewRows = 8;
-constexpr int64_t kAliasBytes = 4096;
-// Beyond kResidentTokens: six rows of x take 24 KiB. Half of that lost a seventh when rows are a
-// multiple of 4 KiB apart, for then only half of the cache's sets are used.
-constexpr int64_t kBlockBytes = 4096;
-constexpr int64_t kRunTile = 8 * kRuns;     // rows of several runs come in multiples of this
-constexpr int64_t kRowTile = 8;             // chunks are multiples of every kernel's row tile
-constexpr int64_t kChunkBytes = 128 << 10;  // a task's weights when memory is the limit
-constexpr int64_t kGroupChunkBytes = 512
-                                     << 10;  // and when arithmetic is: half of a second-level cache
-constexpr int64_t kGroupChunkRows = 64;
-constexpr int64_t kCutBytes = 4 << 20;  // of weights, times the rows of x
-// Below this much arithmetic (two flops a multiply-add) and weight traffic a second thread costs
-// more than it saves.
-constexpr int64_t kSerialBytes = 32 << 10;
-constexpr int64_t kSerialFlops = 512 << 10;
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+// bfloat16 weights are copied for so many tokens; with 64, rows of 2 KiB took a twelfth longer.
+constexpr int64_t kManyTokens = 160;
+// Of x, during the last of which the next weights are fetched; more would drive them out of the
+// second-level cache again.
+constexpr int64_t kFetchingGroups = 16;
 
 constexpr size_t kMaxGroup = 8;
 constexpr int64_t kUnitRows = 16;  // what work cut beforehand is counted in: a single token's tile
@@ -63,10 +36,6 @@ struct Scratch {
   float* kept;   // kept_floats(m, k)
   float* x;      // prepared rows
 };
-
-int64_t prepared_row_floats(int64_t k) {
-  return round_up(k, 32);
-}
 
 int64_t prepared_rows(int64_t m) {
   return m <= kResidentTokens ? m : kMaxTokens;
@@ -97,7 +66,11 @@ LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) 
 #if defined(__x86_64__)
   if (args.x.dtype() == DType::kBFloat16 && args.weight.dtype() == DType::kBFloat16 &&
       features.avx512_bf16 && features.avx512bw)
-    return {multiply_avx512bf16, XLayout::kInPlace, true};
+    return {.multiply = multiply_avx512bf16,
+            .x_layout = XLayout::kInPlace,
+            .takes_lead = true,
+            .kept_size = 2,
+            .keeps_from = kManyTokens};
 #endif
   (void)features;
   return highway_linear_kernel(args.x.dtype(), args.weight.dtype());
@@ -259,7 +232,8 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
   const int64_t groups = p.plan.num_groups;
   int64_t ahead = end;
   const int64_t ahead_end = std::min(p.n, ahead + p.plan.chunk_rows);
-  const int64_t share = (p.plan.chunk_rows + groups - 1) / groups;
+  const int64_t fetching = std::min(groups, std::max(kFetchingGroups, groups / 4));
+  const int64_t share = (p.plan.chunk_rows + fetching - 1) / fetching;
   block.rows = end - begin;
   block.groups = 1;
   block.weight = p.weight + begin * p.weight_stride;
@@ -273,8 +247,9 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
     block.next_x_rows = std::min<int64_t>(p.m - token - block.tokens, kMaxTokens);
     block.kept_ready = g > 0;
     block.next_weight = p.weight + ahead * p.weight_stride;
-    block.next_weight_rows = std::clamp<int64_t>(ahead_end - ahead, 0, share);
-    ahead += share;
+    block.next_weight_rows =
+        g < groups - fetching ? 0 : std::clamp<int64_t>(ahead_end - ahead, 0, share);
+    ahead += block.next_weight_rows;
     block.sums = sums_at(p, scratch, token, begin);
     p.kernel.multiply(block);
     if (!p.direct) finish_block(p, block, block.sums, token, begin, block.rows);
@@ -299,7 +274,7 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
           p.direct ? p.out_stride / static_cast<int64_t>(sizeof(float)) : p.plan.chunk_rows,
       .next_x_stride = p.x_stride,
       .carry = scratch.carry,
-      .kept = p.kernel.keeps_weights && p.m > kResidentTokens ? scratch.kept : nullptr,
+      .kept = keeps_weights(p.kernel, p.m) ? scratch.kept : nullptr,
   };
   if (p.m == 1) return run_token(p, block, scratch, begin, end);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
@@ -406,47 +381,6 @@ void run_cut(ExecContext& context, const Group& group) {
 }
 
 }  // namespace
-
-int64_t kept_floats(int64_t m, int64_t k) {
-  if (m <= kResidentTokens) return 0;
-  const int64_t row = prepared_row_floats(k);
-  return std::max(kRowTile * row, std::min(kGroupChunkRows * row, kGroupChunkBytes / 4));
-}
-
-LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, size_t x_bytes,
-                       int num_threads, int64_t group_rows, const LinearKernel& kernel) {
-  LinearPlan plan;
-  const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
-  const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
-  plan.threads = serial ? 1 : num_threads;
-  plan.num_groups = (m + kMaxTokens - 1) / kMaxTokens;
-  // Four tiles fetch the next rows more evenly than three do: 16 tokens are four of 4, not 6, 5
-  // and 5.
-  if (plan.num_groups == 3) plan.num_groups = 4;
-  // At least eight tasks a thread keep the threads busy to within a few percent of each other.
-  plan.cut_beforehand = std::max(n, group_rows) * bytes_per_row * m < kCutBytes;
-  plan.runs = m == 1 && !plan.cut_beforehand && n >= kRunTile ? kRuns : 1;
-  const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
-  const bool resident = m <= kResidentTokens;
-  const bool keeps = kernel.keeps_weights && !resident;
-  const int64_t for_cache =
-      keeps ? kGroupChunkBytes / (4 * prepared_row_floats(std::max<int64_t>(k, 1)))
-            : (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
-  plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), keeps ? kRowTile : int64_t{16},
-                               plan.num_groups == 1 ? int64_t{kMaxRows} : kGroupChunkRows);
-  if (plan.runs > 1) plan.chunk_rows /= plan.runs;
-  plan.chunk_rows = std::max(plan.chunk_rows / kRowTile * kRowTile, kRowTile);
-  const bool revisit = plan.num_groups > 1 && resident && !kernel.whole_chunks;
-  const bool whole_rows = bytes_per_row <= kWholeRowBytes;
-  plan.block_k =
-      (revisit && !whole_rows ? kResidentBlockBytes : kBlockBytes) / static_cast<int64_t>(x_bytes);
-  plan.block_rows = plan.chunk_rows;
-  if (revisit)
-    plan.block_rows = whole_rows                         ? kWholeRows
-                      : bytes_per_row % kAliasBytes == 0 ? kResidentFewRows
-                                                         : kResidentBlockRows;
-  return plan;
-}
 
 void linear_with_features(ExecContext& context, std::span<const LinearArgs> args,
                           const CpuFeatures& features) {

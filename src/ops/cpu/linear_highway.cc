@@ -343,7 +343,7 @@ LinearKernel highway_linear_kernel(DType x, DType weight) {
   LinearKernel kernel = {
       .multiply = HWY_DYNAMIC_POINTER(multiply_bf16),
       .x_layout = x == DType::kFloat32 ? XLayout::kInPlace : XLayout::kFloat,
-      .keeps_weights = weight == DType::kFloat32,
+      .kept_size = weight == DType::kFloat32 ? sizeof(float) : 0,
       .whole_chunks = true,
   };
   if (weight == DType::kFloat32) kernel.multiply = HWY_DYNAMIC_POINTER(multiply_f32);

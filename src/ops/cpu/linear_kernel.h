@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // Plain data only: files compiled for one instruction set include this, so no inline function may
@@ -62,9 +63,9 @@ struct LinearBlock {
   // so nothing is fetched earlier than a block before its use.
   bool fetch_by_blocks;
   float* carry;  // kCarryFloats, 64-byte aligned
-  // Null, or where a kernel of keeps_weights keeps float32 rows in an order of its own as its first
-  // tokens use them: rows * round_up(k, 16) floats, 64-byte aligned. The other tokens, of this call
-  // and of calls with kept_ready, read them there.
+  // Null, or where a kernel keeps the rows in an order of its own when its first tokens use them:
+  // rows * round_up(k, 32) elements of kept_size, 64-byte aligned. Other tokens, of this call and
+  // of calls with kept_ready, read them there. Of at least four tokens a group, without a lead.
   float* kept;
   bool kept_ready;
 };
@@ -78,7 +79,10 @@ struct LinearKernel {
   void (*multiply)(const LinearBlock&) = nullptr;
   XLayout x_layout = XLayout::kInPlace;
   bool takes_lead = false;
-  bool keeps_weights = false;
+  // Bytes of an element of the weights that it keeps when so many tokens, more than
+  // kResidentTokens, use them; 0: it keeps none.
+  size_t kept_size = 0;
+  int64_t keeps_from = kResidentTokens + 1;
   bool whole_chunks = false;  // up to kResidentTokens visit all rows of a task in one call
 };
 
