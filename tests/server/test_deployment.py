@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -117,10 +118,22 @@ def prometheus(start, root, tmp_path):
                                 f"--web.listen-address={HOST}:{port}"], stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, process)
+        wait_until_ready(f"http://{HOST}:{port}/-/ready")
         yield server, f"http://{HOST}:{port}/api/v1/"
     finally:
         process.terminate()
         process.wait()
+
+
+def wait_until_ready(url):
+    """Prometheus answers 503 until it has opened its storage."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return urllib.request.urlopen(url, timeout=10).close()
+        except urllib.error.HTTPError as error:
+            assert error.code == 503 and time.monotonic() < deadline, error
+        time.sleep(0.1)
 
 
 def ask(url, path, **parameters):
