@@ -30,7 +30,11 @@ enum class DType : uint8_t {
   kBool,
 };
 
-size_t dtype_size(DType dtype);                                     // bytes of one element
+// Bytes of one element.
+constexpr size_t dtype_size(DType dtype) {
+  constexpr uint8_t kSizes[] = {4, 2, 2, 8, 1, 1, 1, 1, 2, 2, 4, 4, 8, 8, 1};
+  return kSizes[static_cast<size_t>(dtype)];
+}
 std::string_view dtype_name(DType dtype);                           // "float32", "bfloat16", ...
 std::optional<DType> dtype_from_safetensors(std::string_view tag);  // "F32", "BF16", ...
 // Unit roundoff: the largest relative error of rounding a real number to `dtype` (bf16 2^-8, fp16
@@ -51,28 +55,61 @@ class Shape {
  public:
   static constexpr int kMaxRank = 6;
   Shape() = default;
-  Shape(std::initializer_list<int64_t> dims);
-  explicit Shape(std::span<const int64_t> dims);
+  Shape(std::initializer_list<int64_t> dims)
+      : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}
+  explicit Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size())) {
+    if (dims.size() > kMaxRank) [[unlikely]]
+      abort_for_rank(dims.size());
+    for (size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
+  }
   int rank() const { return rank_; }
   int64_t operator[](int axis) const { return dims_[axis]; }  // axis in [0, rank)
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t num_elements() const;  // 1 for rank 0
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
-  bool operator==(const Shape& other) const;
+  bool operator==(const Shape& other) const {
+    if (rank_ != other.rank_) return false;
+    for (size_t i = 0; i < static_cast<size_t>(rank_); ++i)
+      if (dims_[i] != other.dims_[i]) return false;
+    return true;
+  }
   std::string to_string() const;  // "[2, 3]"
 
  private:
+  [[noreturn]] static void abort_for_rank(size_t rank);
   std::array<int64_t, kMaxRank> dims_{};
   int rank_ = 0;
 };
 
 // A typed, strided view of memory that somebody else owns. Strides are in elements, row-major
-// unless given. A view of null, the default, is undefined: an operand left out.
+// unless given. A view of null, the default, is undefined: an operand left out. What a small
+// model's step does hundreds of times lies in this header.
 class ConstTensorView {
  public:
   ConstTensorView() = default;
-  ConstTensorView(const void* data, Shape shape, DType dtype, Device device = {});
-  ConstTensorView(const void* data, Shape shape, Shape strides, DType dtype, Device device = {});
+  ConstTensorView(const void* data, const Shape& shape, DType dtype, Device device = {})
+      : data_(const_cast<void*>(data)),
+        shape_(shape),
+        strides_(shape),
+        dtype_(dtype),
+        device_(device) {
+    int64_t stride = 1;
+    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+      strides_[axis] = stride;
+      stride *= shape[axis];
+    }
+  }
+  // Shape and strides of different ranks abort the program.
+  ConstTensorView(const void* data, const Shape& shape, const Shape& strides, DType dtype,
+                  Device device = {})
+      : data_(const_cast<void*>(data)),
+        shape_(shape),
+        strides_(strides),
+        dtype_(dtype),
+        device_(device) {
+    if (shape.rank() != strides.rank()) [[unlikely]]
+      abort_for_strides();
+  }
 
   const void* raw() const { return data_; }
   template <typename T>
@@ -92,11 +129,25 @@ class ConstTensorView {
   bool defined() const { return data_ != nullptr; }
   bool is_contiguous() const;
   // Rows [begin, end) of the first dimension; a range outside of it aborts the program.
-  ConstTensorView rows(int64_t begin, int64_t end) const;
+  ConstTensorView rows(int64_t begin, int64_t end) const {
+    ConstTensorView view = *this;
+    view.take_rows(begin, end);
+    return view;
+  }
   // "bfloat16 [2, 3]", for messages.
   std::string to_string() const;
 
  protected:
+  void take_rows(int64_t begin, int64_t end) {
+    if (!(rank() >= 1 && 0 <= begin && begin <= end && end <= shape_[0])) [[unlikely]]
+      abort_for_rows(begin, end);
+    data_ =
+        static_cast<char*>(data_) + begin * strides_[0] * static_cast<int64_t>(dtype_size(dtype_));
+    shape_[0] = end - begin;
+  }
+  [[noreturn]] static void abort_for_strides();
+  [[noreturn]] void abort_for_rows(int64_t begin, int64_t end) const;
+
   void* data_ = nullptr;  // written only through TensorView
   Shape shape_;
   Shape strides_;
@@ -108,9 +159,9 @@ class ConstTensorView {
 class TensorView : public ConstTensorView {
  public:
   TensorView() = default;
-  TensorView(void* data, Shape shape, DType dtype, Device device = {})
+  TensorView(void* data, const Shape& shape, DType dtype, Device device = {})
       : ConstTensorView(data, shape, dtype, device) {}
-  TensorView(void* data, Shape shape, Shape strides, DType dtype, Device device = {})
+  TensorView(void* data, const Shape& shape, const Shape& strides, DType dtype, Device device = {})
       : ConstTensorView(data, shape, strides, dtype, device) {}
 
   void* raw() const { return data_; }
@@ -118,10 +169,14 @@ class TensorView : public ConstTensorView {
   T* data() const {
     return static_cast<T*>(data_);
   }
-  TensorView rows(int64_t begin, int64_t end) const;
+  TensorView rows(int64_t begin, int64_t end) const {
+    TensorView view = *this;
+    view.take_rows(begin, end);
+    return view;
+  }
   // The same memory under another shape. The view must be contiguous and the element counts equal,
   // or the program aborts.
-  TensorView reshape(Shape shape) const;
+  TensorView reshape(const Shape& shape) const;
 };
 
 // Where storage comes from: the host's heap or a device's memory. Any thread may call both.

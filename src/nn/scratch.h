@@ -10,7 +10,7 @@
 namespace miniinfer {
 
 // A contiguous tensor in the context's workspace, valid until the enclosing Workspace::Scope ends.
-inline TensorView scratch(ExecContext& context, Shape shape, DType dtype) {
+inline TensorView scratch(ExecContext& context, const Shape& shape, DType dtype) {
   const size_t bytes = static_cast<size_t>(shape.num_elements()) * dtype_size(dtype);
   return {context.workspace().allocate(bytes), shape, dtype, context.device()};
 }

@@ -17,47 +17,33 @@ namespace {
 struct DTypeInfo {
   std::string_view name;
   std::string_view safetensors;
-  size_t size;
   double roundoff;
 };
 
 constexpr DTypeInfo kDTypes[] = {
-    {"float32", "F32", 4, 0x1p-24},
-    {"float16", "F16", 2, 0x1p-11},
-    {"bfloat16", "BF16", 2, 0x1p-8},
-    {"float64", "F64", 8, 0x1p-53},
-    {"float8_e4m3", "F8_E4M3", 1, 0x1p-4},
-    {"float8_e5m2", "F8_E5M2", 1, 0x1p-3},
-    {"int8", "I8", 1, 0},
-    {"uint8", "U8", 1, 0},
-    {"int16", "I16", 2, 0},
-    {"uint16", "U16", 2, 0},
-    {"int32", "I32", 4, 0},
-    {"uint32", "U32", 4, 0},
-    {"int64", "I64", 8, 0},
-    {"uint64", "U64", 8, 0},
-    {"bool", "BOOL", 1, 0},
+    {"float32", "F32", 0x1p-24},
+    {"float16", "F16", 0x1p-11},
+    {"bfloat16", "BF16", 0x1p-8},
+    {"float64", "F64", 0x1p-53},
+    {"float8_e4m3", "F8_E4M3", 0x1p-4},
+    {"float8_e5m2", "F8_E5M2", 0x1p-3},
+    {"int8", "I8", 0},
+    {"uint8", "U8", 0},
+    {"int16", "I16", 0},
+    {"uint16", "U16", 0},
+    {"int32", "I32", 0},
+    {"uint32", "U32", 0},
+    {"int64", "I64", 0},
+    {"uint64", "U64", 0},
+    {"bool", "BOOL", 0},
 };
 
 const DTypeInfo& info(DType dtype) {
   return kDTypes[static_cast<size_t>(dtype)];
 }
 
-Shape row_major_strides(const Shape& shape) {
-  Shape strides = shape;
-  int64_t stride = 1;
-  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-    strides[axis] = stride;
-    stride *= shape[axis];
-  }
-  return strides;
-}
-
 }  // namespace
 
-size_t dtype_size(DType dtype) {
-  return info(dtype).size;
-}
 std::string_view dtype_name(DType dtype) {
   return info(dtype).name;
 }
@@ -71,12 +57,8 @@ std::optional<DType> dtype_from_safetensors(std::string_view tag) {
   return std::nullopt;
 }
 
-Shape::Shape(std::initializer_list<int64_t> dims)
-    : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}
-
-Shape::Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size())) {
-  MI_CHECK(dims.size() <= kMaxRank, "rank {}", dims.size());
-  std::copy(dims.begin(), dims.end(), dims_.begin());
+void Shape::abort_for_rank(size_t rank) {
+  check_failed(__FILE__, __LINE__, "rank <= kMaxRank", fmt::format("rank {}", rank));
 }
 
 int64_t Shape::num_elements() const {
@@ -85,24 +67,17 @@ int64_t Shape::num_elements() const {
   return count;
 }
 
-bool Shape::operator==(const Shape& other) const {
-  return std::ranges::equal(dims(), other.dims());
-}
 std::string Shape::to_string() const {
   return fmt::format("[{}]", fmt::join(dims(), ", "));
 }
 
-ConstTensorView::ConstTensorView(const void* data, Shape shape, DType dtype, Device device)
-    : ConstTensorView(data, shape, row_major_strides(shape), dtype, device) {}
+void ConstTensorView::abort_for_strides() {
+  check_failed(__FILE__, __LINE__, "shape.rank() == strides.rank()", "");
+}
 
-ConstTensorView::ConstTensorView(const void* data, Shape shape, Shape strides, DType dtype,
-                                 Device device)
-    : data_(const_cast<void*>(data)),
-      shape_(shape),
-      strides_(strides),
-      dtype_(dtype),
-      device_(device) {
-  MI_CHECK(shape.rank() == strides.rank());
+void ConstTensorView::abort_for_rows(int64_t begin, int64_t end) const {
+  check_failed(__FILE__, __LINE__, "0 <= begin && begin <= end && end <= dim(0)",
+               fmt::format("rows {}..{} of {}", begin, end, to_string()));
 }
 
 bool ConstTensorView::is_contiguous() const {
@@ -114,26 +89,11 @@ bool ConstTensorView::is_contiguous() const {
   return true;
 }
 
-ConstTensorView ConstTensorView::rows(int64_t begin, int64_t end) const {
-  MI_CHECK(rank() >= 1 && 0 <= begin && begin <= end && end <= shape_[0], "rows {}..{} of {}",
-           begin, end, to_string());
-  ConstTensorView view = *this;
-  view.data_ =
-      static_cast<char*>(data_) + begin * strides_[0] * static_cast<int64_t>(dtype_size(dtype_));
-  view.shape_[0] = end - begin;
-  return view;
-}
-
 std::string ConstTensorView::to_string() const {
   return fmt::format("{} {}", dtype_name(dtype_), shape_.to_string());
 }
 
-TensorView TensorView::rows(int64_t begin, int64_t end) const {
-  const ConstTensorView part = ConstTensorView::rows(begin, end);
-  return TensorView(const_cast<void*>(part.raw()), part.shape(), strides_, dtype_, device_);
-}
-
-TensorView TensorView::reshape(Shape shape) const {
+TensorView TensorView::reshape(const Shape& shape) const {
   MI_CHECK(is_contiguous() && shape.num_elements() == num_elements(), "{} to {}", to_string(),
            shape.to_string());
   return TensorView(data_, shape, dtype_, device_);

@@ -1,8 +1,8 @@
 #include "ops/cpu/linear.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
+#include <new>
 
 #include "base/task_ranges.h"
 #include "base/thread_pool.h"
@@ -289,7 +289,7 @@ struct Group {
   int threads = 1;
   bool cut_beforehand = true;
   float* scratch = nullptr;
-  Problem problems[kMaxGroup];
+  Problem* problems = nullptr;
 };
 
 Scratch scratch_of(const Group& group, int thread) {
@@ -361,16 +361,19 @@ void run_cut(ExecContext& context, const Group& group) {
   const size_t kind = kFirstKind + static_cast<size_t>(units + p.k / kUnitRows) % kFirstKind;
   const auto handoff =
       static_cast<int64_t>(static_cast<double>(context.pool().handoff_ns(kind)) / unit_ns);
-  const int64_t other = std::max<int64_t>(units - handoff, 0) / group.threads;
+  const int64_t other =
+      std::clamp<int64_t>(units - handoff, 0, units + units / group.threads) / group.threads;
   const int64_t own = units - other * (group.threads - 1);
   // What another thread needs is in the cache of this one: it fetches all at once, not each line
   // when the one before has told where it is.
   const char* x = p.x;
   const auto x_bytes = static_cast<size_t>(p.m == 1 ? p.k * p.x_size : 0);
-  const auto part = [group = &group, count = group.count, own, other, x, x_bytes](int i) {
+  const auto part = [group = &group, problems = group.problems, count = group.count, own, other, x,
+                     x_bytes](int i) {
     if (i != 0) {
       fetch(x, x_bytes);
-      fetch(group, offsetof(Group, problems) + count * sizeof(Problem));
+      fetch(group, sizeof(Group));
+      fetch(problems, count * sizeof(Problem));
     }
     if (i >= group->threads) return;
     const int64_t begin = i == 0 ? 0 : own + (i - 1) * other;
@@ -390,7 +393,9 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
   if (m == 0) return;
   int64_t rows = 0;
   for (const LinearArgs& one : args) rows += one.weight.dim(0);
+  const Workspace::Scope scope(context.workspace());
   Group group;
+  group.problems = context.workspace().allocate_array<Problem>(static_cast<int64_t>(args.size()));
   for (const LinearArgs& one : args) {
     const int64_t n = one.weight.dim(0);
     const LinearKernel kernel = select_kernel(one, features);
@@ -398,14 +403,13 @@ void linear_with_features(ExecContext& context, std::span<const LinearArgs> args
         kernel.x_layout == XLayout::kInPlace ? dtype_size(one.x.dtype()) : sizeof(float);
     const LinearPlan plan = plan_linear(m, n, k, dtype_size(one.weight.dtype()), x_bytes,
                                         context.num_threads(), rows, kernel);
-    group.problems[group.count++] =
-        make_problem(one, kernel, plan, group.num_tasks, group.num_units);
+    new (&group.problems[group.count++])
+        Problem(make_problem(one, kernel, plan, group.num_tasks, group.num_units));
     group.num_tasks += (rows_of_run(n, plan) + plan.chunk_rows - 1) / plan.chunk_rows;
     group.num_units += (n + kUnitRows - 1) / kUnitRows;
     group.threads = std::max(group.threads, plan.threads);
     group.cut_beforehand &= plan.cut_beforehand;
   }
-  const Workspace::Scope scope(context.workspace());
   group.scratch = context.workspace().allocate_array<float>(scratch_floats(m, k) * group.threads);
   const auto threads = static_cast<size_t>(group.threads);
   TaskRanges tasks({context.workspace().allocate_array<TaskRanges::Range>(threads), threads},
@@ -421,8 +425,9 @@ void linear(ExecContext& context, std::span<const LinearArgs> group) {
 }
 
 size_t linear_workspace_bytes(int64_t m, int64_t k, int num_threads) {
-  return (static_cast<size_t>(scratch_floats(m, k)) * sizeof(float) + sizeof(TaskRanges::Range)) *
-         static_cast<size_t>(num_threads);
+  return round_up(kMaxGroup * sizeof(Problem), 64) +
+         (static_cast<size_t>(scratch_floats(m, k)) * sizeof(float) + sizeof(TaskRanges::Range)) *
+             static_cast<size_t>(num_threads);
 }
 
 }  // namespace miniinfer::cpu
