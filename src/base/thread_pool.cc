@@ -28,7 +28,7 @@ constexpr int kSpins = 4000;
 // What a worker that is about to end gets before its opener looks whether it has come at all.
 constexpr int kPatience = 20;
 
-constexpr int64_t kFirstNs = 300, kLearnNs = 8, kMaxNs = 3000;
+constexpr int64_t kFirstNs = 0, kLearnNs = 8, kMaxNs = 3000;
 
 constexpr uint32_t kNumbers = 1U << 31;
 
@@ -68,9 +68,11 @@ void tell_to_end(std::atomic<bool>& stop, std::atomic<uint32_t>& region) {
 ThreadPool::ThreadPool(int num_threads)
     : num_threads_(num_threads),
       has_membarrier_(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)),
+      ahead_(new FetchAhead[static_cast<size_t>(num_threads)]),
       slots_(new Slot[static_cast<size_t>(num_threads)]) {
   MI_CHECK(num_threads >= 1 && num_threads <= 1024, "{} threads", num_threads);
   handoff_ns_.fill(kFirstNs);
+  absent_.reserve(static_cast<size_t>(num_threads));
   start_threads(
       threads_, num_threads - 1,
       [this] { worker_loop(started_.fetch_add(1, std::memory_order_relaxed) + 1); },
@@ -94,15 +96,20 @@ std::chrono::steady_clock::time_point ThreadPool::last_beat() const {
   return Time(std::chrono::nanoseconds(beat_ns_.load(std::memory_order_relaxed)));
 }
 
-void ThreadPool::run_erased(Body body, void* argument, int parts, size_t kind) {
-  MI_CHECK(parts <= num_threads_ && kind <= kEven);
-  beat();
-  if (num_threads_ == 1) return body(argument, 0);
+uint32_t ThreadPool::open(Body body, void* argument) {
   body_ = body;
   argument_ = argument;
   const uint32_t number = (region_.load(std::memory_order_relaxed) + 1) % kNumbers;
   region_.store(number, std::memory_order_release);
   wake_sleepers();
+  return number;
+}
+
+void ThreadPool::run_erased(Body body, void* argument, int parts, size_t kind) {
+  MI_CHECK(parts <= num_threads_ && kind <= kEven);
+  beat();
+  if (num_threads_ == 1) return body(argument, 0);
+  const uint32_t number = open(body, argument);
   body(argument, 0);
   bool others_late = false;
   for (int worker = 1; worker < num_threads_; ++worker) {
@@ -110,19 +117,22 @@ void ThreadPool::run_erased(Body body, void* argument, int parts, size_t kind) {
     if (worker < parts) others_late |= slot.done.load(std::memory_order_acquire) != number;
     if (!await(worker, number) && worker < parts) body(argument, worker);
   }
-  if (kind != kEven) learn_handoff(kind, others_late);
+  if (kind != kEven) learn_handoff(kind, others_late ? kLearnNs : -kLearnNs);
+}
+
+// Keeps a worker out of the open region for good; false when it has come already.
+bool ThreadPool::close(int worker, uint32_t number) {
+  std::atomic<uint32_t>& claimed = slots_[static_cast<size_t>(worker)].claim;
+  uint32_t claim = claimed.load(std::memory_order_relaxed);
+  return claim >> 1 != number && claimed.compare_exchange_strong(claim, number << 1);
 }
 
 // Waits until the worker has finished with the open region; false when it has not come, and then it
 // will not.
 bool ThreadPool::await(int worker, uint32_t number) {
-  Slot& slot = slots_[static_cast<size_t>(worker)];
+  const Slot& slot = slots_[static_cast<size_t>(worker)];
   for (int spins = 0; slot.done.load(std::memory_order_acquire) != number; ++spins) {
-    if (spins == kPatience) {
-      uint32_t claim = slot.claim.load(std::memory_order_relaxed);
-      if (claim >> 1 != number && slot.claim.compare_exchange_strong(claim, number << 1))
-        return false;
-    }
+    if (spins == kPatience && close(worker, number)) return false;
     if (spins < kSpins) {
       cpu_pause();
     } else {
@@ -130,6 +140,101 @@ bool ThreadPool::await(int worker, uint32_t number) {
     }
   }
   return true;
+}
+
+void ThreadPool::wait_a_little(int worker) {
+  if (!ahead_[static_cast<size_t>(worker)].step()) cpu_pause();
+}
+
+bool ThreadPool::has_ended(int part, uint32_t number, int stage) const {
+  const uint64_t done =
+      slots_[static_cast<size_t>(part)].stages_done.load(std::memory_order_acquire);
+  return done >> 32 == number && static_cast<int>((done & 0xffffffff) >> 1) > stage;
+}
+
+void ThreadPool::end_stage(int part, uint32_t number, int stage, bool waited) {
+  const uint32_t done = static_cast<uint32_t>(stage + 1) << 1 | (waited ? 1 : 0);
+  slots_[static_cast<size_t>(part)].stages_done.store(uint64_t{number} << 32 | done,
+                                                      std::memory_order_release);
+}
+
+// Returns whether there was something to wait for. `part` is of the thread that waits.
+bool ThreadPool::await_stage(int part, int other, uint32_t number, int stage) {
+  int spins = 0;
+  for (; !has_ended(other, number, stage); ++spins) {
+    if (spins < kSpins)
+      wait_a_little(part);
+    else
+      std::this_thread::yield();
+  }
+  return spins > 0;
+}
+
+// Whether a worker takes part in the open region, when the caller has ended its first stage.
+bool ThreadPool::has_come(int worker, uint32_t number) {
+  for (int spins = 0; !has_ended(worker, number, 0); ++spins) {
+    if (spins == kPatience) return !close(worker, number);
+    wait_a_little(0);
+  }
+  return true;
+}
+
+void ThreadPool::run_stages_erased(const Stages& stages) {
+  const auto [body, argument, parts, count, kinds] = stages;
+  MI_CHECK(1 <= parts && parts <= num_threads_);
+  struct alignas(64) Region {
+    ThreadPool* pool;
+    Stages stages;
+    uint32_t number;
+  } region = {this, stages, (region_.load(std::memory_order_relaxed) + 1) % kNumbers};
+  const uint32_t number = region.number;
+  if (num_threads_ > 1)
+    open(
+        [](void* of, int worker) {
+          const auto& region = *static_cast<const Region*>(of);
+          if (worker < region.stages.parts)
+            region.pool->run_part(region.stages, worker, region.number);
+        },
+        &region);
+  absent_.clear();
+  bool waited = false;
+  for (int stage = 0; stage < count; ++stage) {
+    beat();
+    body(argument, 0, stage, ahead_[0]);
+    end_stage(0, number, stage, false);
+    bool others_waited = false;  // after the stage before
+    const bool waited_before = waited;
+    waited = false;
+    for (int worker = 1; stage == 0 && worker < parts; ++worker)
+      if (!has_come(worker, number)) absent_.push_back(worker);
+    for (const int worker : absent_) {
+      body(argument, worker, stage, ahead_[0]);
+      end_stage(worker, number, stage, false);
+    }
+    for (int worker = 1; worker < parts; ++worker) {
+      waited |= await_stage(0, worker, number, stage);
+      others_waited |=
+          (slots_[static_cast<size_t>(worker)].stages_done.load(std::memory_order_relaxed) & 1) !=
+          0;
+    }
+    if (stage > 0 && waited_before != others_waited && kinds[stage - 1] != kEven)
+      learn_handoff(kinds[stage - 1], waited_before ? kLearnNs : -kLearnNs);
+  }
+  // Workers without a part look at the region too.
+  for (int worker = parts; worker < num_threads_; ++worker) await(worker, number);
+}
+
+void ThreadPool::run_part(const Stages& stages, int part, uint32_t number) {
+  const auto [body, argument, parts, count, kinds] = stages;  // gone when the last stage has ended
+  bool waited = false;
+  for (int stage = 0; stage < count; ++stage) {
+    body(argument, part, stage, ahead_[static_cast<size_t>(part)]);
+    end_stage(part, number, stage, waited);
+    if (stage + 1 == count) return;
+    waited = await_stage(part, 0, number, stage);
+    for (int other = 1; other < parts; ++other)
+      if (other != part) await_stage(part, other, number, stage);
+  }
 }
 
 // A worker counts itself a sleeper, has every other thread pass a barrier, and looks at the region
@@ -144,19 +249,19 @@ void ThreadPool::wake_sleepers() {
   region_.notify_all();
 }
 
-void ThreadPool::learn_handoff(size_t kind, bool others_late) {
-  // Small steps both ways settle where each waits for the other half of the time, within some ten
-  // steps of a model after the cores have moved.
+// Small steps both ways settle where each waits for the other half of the time, within some ten
+// steps of a model after the cores have moved.
+void ThreadPool::learn_handoff(size_t kind, int64_t change) {
   int64_t& ns = handoff_ns_[kind];
-  ns = std::clamp<int64_t>(ns + (others_late ? kLearnNs : -kLearnNs), 0, kMaxNs);
+  ns = std::clamp<int64_t>(ns + change, -kMaxNs, kMaxNs);
 }
 
 // Returns the number of the last region opened, once that is not `seen`.
-uint32_t ThreadPool::wait_for_region(uint32_t seen) {
+uint32_t ThreadPool::wait_for_region(int worker, uint32_t seen) {
   for (;;) {
     uint32_t region = region_.load(std::memory_order_acquire);
     for (int spins = 0; spins < kSpins && region == seen; ++spins) {
-      cpu_pause();
+      wait_a_little(worker);
       region = region_.load(std::memory_order_acquire);
     }
     if (region != seen) return region;
@@ -171,7 +276,7 @@ uint32_t ThreadPool::wait_for_region(uint32_t seen) {
 void ThreadPool::worker_loop(int worker) {
   Slot& slot = slots_[static_cast<size_t>(worker)];
   for (uint32_t seen = 0;;) {
-    seen = wait_for_region(seen);
+    seen = wait_for_region(worker, seen);
     if (stop_.load(std::memory_order_relaxed)) return;
     uint32_t claim = slot.claim.load(std::memory_order_relaxed);
     if (!is_newer(seen, claim >> 1) || !slot.claim.compare_exchange_strong(claim, seen << 1 | 1))

@@ -6,9 +6,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "base/fetch_ahead.h"
 
 namespace miniinfer {
 
@@ -38,7 +41,7 @@ class ThreadPool {
 
   // How work was cut: evenly, or with the handoff_ns() of its kind taken into account.
   static constexpr size_t kKinds = 16;
-  static constexpr size_t kEven = kKinds;
+  static constexpr uint8_t kEven = kKinds;
 
   // Calls fn(i) once for each i in [0, parts), parts <= size(): fn(0) on the caller, who also does
   // the part of any worker that has not come by then; for work cut beforehand. More calls,
@@ -50,12 +53,30 @@ class ThreadPool {
                const_cast<void*>(static_cast<const void*>(&fn)), parts, kind);
   }
 
-  // About how much longer the caller's part of run_parts() should be than the others, in
-  // nanoseconds, for all to end together: what it takes another thread to see a region, fetch its
-  // inputs and hand the result over. Learned for each kind of work, a number below kKinds that the
-  // caller chooses, from who waited for whom; 0.1 us between cores that share a cache, 1 us between
-  // those that do not, and virtual CPUs move between the two.
-  int64_t handoff_ns(size_t kind) const { return handoff_ns_[kind]; }
+  // About how much longer the caller's part should be than the others, in nanoseconds, for all to
+  // end together: what it takes another thread to see a region of run_parts(), fetch its inputs and
+  // hand the result over, 0.1 us between cores that share a cache, 1 us between those that do not,
+  // and virtual CPUs move between the two; less than 0 where the caller's core is the slower.
+  // Learned for each kind of work, a number below kKinds that the caller chooses, from who waited
+  // for whom.
+  int64_t handoff_ns(size_t kind) const { return kind == kEven ? 0 : handoff_ns_[kind]; }
+
+  // Calls fn(part, stage, ahead) once for each part in [0, parts), parts <= size(), and each stage
+  // in [0, stages); a stage begins when all parts of the one before have ended. A part stays with
+  // its thread: part 0 with the caller, who also takes those of workers that have not come when its
+  // first stage ends. The threads meet by themselves: where each stage is a region of its own, it
+  // must be opened, what it refers to fetched by each worker, and closed, one after the other.
+  // `ahead` is the thread's: what the part reads in the next stage. `kinds[stage]`, kEven or a
+  // number below kKinds, is how the stage's work was cut.
+  template <typename F>
+  void run_stages(int parts, std::span<const uint8_t> kinds, F&& fn) {
+    using Body = std::remove_reference_t<F>;
+    run_stages_erased({[](void* body, int part, int stage, FetchAhead& ahead) {
+                         (*static_cast<Body*>(body))(part, stage, ahead);
+                       },
+                       const_cast<void*>(static_cast<const void*>(&fn)), parts,
+                       static_cast<int>(kinds.size()), kinds.data()});
+  }
 
   // A sign of life of who opens the regions: set by each region, and between the pieces that the
   // opener claims of a long one. What is computed outside of regions may call it too, on the
@@ -109,14 +130,33 @@ class ThreadPool {
   struct Slot {
     alignas(64) std::atomic<uint32_t> claim{0};  // number << 1 | whether the worker has entered
     alignas(64) std::atomic<uint32_t> done{0};   // number of the last region that it finished
+    // Number of the region with stages << 32 | how many of them its part has ended << 1 | whether
+    // it had to wait for part 0 at the end of the one before.
+    alignas(64) std::atomic<uint64_t> stages_done{0};
   };
 
+  struct Stages {
+    void (*body)(void*, int, int, FetchAhead&);
+    void* argument;
+    int parts, stages;
+    const uint8_t* kinds;
+  };
+
+  uint32_t open(Body body, void* argument);
   void run_erased(Body body, void* argument, int parts, size_t kind);
   bool await(int worker, uint32_t number);
+  bool close(int worker, uint32_t number);
+  void run_stages_erased(const Stages& stages);
+  void run_part(const Stages& stages, int part, uint32_t number);
+  bool has_come(int worker, uint32_t number);
+  bool has_ended(int part, uint32_t number, int stage) const;
+  void end_stage(int part, uint32_t number, int stage, bool waited);
+  bool await_stage(int part, int other, uint32_t number, int stage);
+  void wait_a_little(int worker);
   void wake_sleepers();
-  void learn_handoff(size_t kind, bool others_late);
+  void learn_handoff(size_t kind, int64_t change);
   void worker_loop(int worker);
-  uint32_t wait_for_region(uint32_t seen);
+  uint32_t wait_for_region(int worker, uint32_t seen);
 
   const int num_threads_;
   std::array<int64_t, kKinds> handoff_ns_;
@@ -125,7 +165,9 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> region_{0};  // number of the last one opened, 31 bits
   Body body_ = nullptr;  // on the same cache line: a worker that sees the region has these too
   void* argument_ = nullptr;
-  std::unique_ptr<Slot[]> slots_;  // [num_threads]; the caller's is not used
+  std::vector<int> absent_;              // workers whose parts the caller of run_stages() takes
+  std::unique_ptr<FetchAhead[]> ahead_;  // [num_threads]
+  std::unique_ptr<Slot[]> slots_;        // [num_threads]; the caller's is not used
   // Workers in the futex, so that opening can skip the wake.
   alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stop_{false};

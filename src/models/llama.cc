@@ -1,6 +1,7 @@
 #include "models/llama.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -101,7 +102,8 @@ class LlamaModel : public Model {
         dtype_(dtype),
         attention_(attention_config(config, 0)),
         weights_(std::move(weights), dtype),
-        rotary_(make_rotary_embedding(config.rope, config.head_dim)) {
+        rotary_(make_rotary_embedding(config.rope, config.head_dim)),
+        stage_kinds_(stage_kinds(config.num_layers)) {
     load_embeddings();
     for (int i = 0; i < config.num_layers; ++i) {
       layers_.emplace_back(weights_, config, i);
@@ -216,50 +218,100 @@ class LlamaModel : public Model {
   // forward() for steps whose every token's logits are wanted, with the same result bit for bit.
   void forward_in_parts(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
                         TensorView logits, int parts) const {
-    const int64_t tokens = batch.num_tokens(), hidden_size = config_.hidden_size;
-    const TensorView residual = scratch(context, {tokens, hidden_size}, DType::kFloat32);
+    const int64_t tokens = batch.num_tokens();
+    const TensorView residual = scratch(context, {tokens, config_.hidden_size}, DType::kFloat32);
     const TensorView attended = scratch(
         context, {tokens, int64_t{config_.num_heads} * attention_.padded_head_dim()}, dtype_);
     const TensorView inner = scratch(context, {tokens, config_.intermediate_size}, dtype_);
     embedding(context, {.ids = view_of(batch.token_ids), .table = embeddings_, .out = residual});
-    const AttentionStep step = plan_step(context, batch, cache, parts);
-
-    const auto normed = [&](ExecContext& own, const RmsNorm& norm) {
-      const TensorView hidden = scratch(own, {tokens, hidden_size}, dtype_);
-      norm.forward(own, residual, hidden);
-      return hidden;
+    const AttentionStep attention = plan_step(context, batch, cache, parts);
+    const auto shares_of = [&](size_t kind, int64_t rows, const ConstTensorView& x, int matrices) {
+      const auto size = static_cast<int64_t>(dtype_size(dtype_));
+      return RowShares(context.pool(), kind, rows, matrices * x.dim(1) * size, parts);
     };
-    const auto weight_size = static_cast<int64_t>(dtype_size(lm_head_.weight().dtype()));
-    const auto for_each_share = [&](size_t kind, int64_t row_elements, int64_t n, auto&& fn) {
-      const RowShares shares(context.pool(), kind, n, row_elements * weight_size, parts);
-      for_each_part(context, parts, kind, [&](ExecContext& own, int part) {
-        const Workspace::Scope scope(own.workspace());
-        const RowRange range = shares.of(part);
-        if (range.begin < range.end) fn(own, range);
-      });
-    };
-    enum : size_t { kOutput, kGate, kDown };  // kinds of shares
-    for (int i = 0; i < config_.num_layers; ++i) {
-      const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
-      const AttentionPlan& plan = cache.plan(plan_of_layer_[static_cast<size_t>(i)]);
-      for_each_part(context, parts, ThreadPool::kEven, [&](ExecContext& own, int part) {
-        const Workspace::Scope scope(own.workspace());
-        layer.attention.attend(own, normed(own, layer.input_norm), step, plan, cache.layer(i),
-                               attended, part * step.problem.num_kv_heads);
-      });
-      for_each_share(kOutput, attended.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
-        layer.attention.project(own, attended, residual, range);
-      });
-      for_each_share(kGate, 2 * hidden_size, config_.intermediate_size,
-                     [&](ExecContext& own, RowRange range) {
-                       layer.mlp.gate(own, normed(own, layer.mlp_norm), inner, range);
-                     });
-      for_each_share(kDown, inner.dim(1), hidden_size, [&](ExecContext& own, RowRange range) {
-        layer.mlp.down(own, inner, residual, range);
-      });
-    }
-    lm_head_.forward(context, normed(context, final_norm_), logits);
+    const int64_t hidden_size = config_.hidden_size;
+    const SharedStep step = {.parts = parts,
+                             .attention = attention,
+                             .cache = cache,
+                             .residual = residual,
+                             .attended = attended,
+                             .inner = inner,
+                             .logits = logits,
+                             .of_output = shares_of(kProject, hidden_size, attended, 1),
+                             .of_inner = shares_of(kGate, inner.dim(1), residual, 2),
+                             .of_hidden = shares_of(kDown, hidden_size, inner, 1),
+                             .of_logits = shares_of(ThreadPool::kEven, logits.dim(1), residual, 1)};
+    run_parts_in_stages(context, parts, stage_kinds_,
+                        [&](ExecContext& own, int part, int stage, FetchAhead& ahead) {
+                          const Workspace::Scope scope(own.workspace());
+                          const int layer = stage / kStages;
+                          if (layer == config_.num_layers) return run_head(own, step, part, ahead);
+                          run_stage(own, step, part, layer, stage % kStages, ahead);
+                        });
     weights_.require_intact();
+  }
+
+  // What the threads of forward_in_parts() share.
+  struct SharedStep {
+    int parts;
+    const AttentionStep& attention;
+    KvCache& cache;
+    TensorView residual, attended, inner, logits;
+    RowShares of_output, of_inner, of_hidden, of_logits;
+  };
+
+  // Of a layer, each with what the one before wrote; and kinds of shares.
+  enum : int { kAttend, kProject, kGate, kDown, kStages };
+
+  static std::vector<uint8_t> stage_kinds(int num_layers) {
+    std::vector<uint8_t> kinds;
+    for (int i = 0; i < num_layers; ++i)
+      kinds.insert(kinds.end(), {ThreadPool::kEven, kProject, kGate, kDown});
+    kinds.push_back(ThreadPool::kEven);
+    return kinds;
+  }
+
+  void run_stage(ExecContext& own, const SharedStep& step, int part, int index, int stage,
+                 FetchAhead& ahead) const {
+    const DecoderLayer& layer = layers_[static_cast<size_t>(index)];
+    const RowRange output = step.of_output.of(part), inner = step.of_inner.of(part),
+                   hidden = step.of_hidden.of(part);
+    switch (stage) {
+      case kAttend:
+        layer.attention.attend(own, normed(own, layer.input_norm, step.residual), step.attention,
+                               step.cache.plan(plan_of_layer_[static_cast<size_t>(index)]),
+                               step.cache.layer(index), step.attended,
+                               part * step.attention.problem.num_kv_heads);
+        return ahead.set(std::array{layer.attention.project_reads(output)});
+      case kProject:
+        layer.attention.project(own, step.attended, step.residual, output);
+        return ahead.set(layer.mlp.gate_reads(inner));
+      case kGate:
+        layer.mlp.gate(own, normed(own, layer.mlp_norm, step.residual), step.inner, inner);
+        return ahead.set(std::array{layer.mlp.down_reads(hidden)});
+      case kDown:
+        layer.mlp.down(own, step.inner, step.residual, hidden);
+        if (index + 1 < config_.num_layers) return fetch_layer(index + 1, step, part, ahead);
+        return ahead.set(std::array{lm_head_.memory_of(step.of_logits.of(part))});
+    }
+  }
+
+  void run_head(ExecContext& own, const SharedStep& step, int part, FetchAhead& ahead) const {
+    const RowRange range = step.of_logits.of(part);
+    linear(own, lm_head_.args(range, normed(own, final_norm_, step.residual),
+                              columns(step.logits, range.begin, range.end - range.begin)));
+    fetch_layer(0, step, part, ahead);
+  }
+
+  void fetch_layer(int index, const SharedStep& step, int part, FetchAhead& ahead) const {
+    const int heads = step.attention.problem.num_kv_heads;
+    ahead.set(layers_[static_cast<size_t>(index)].attention.attend_reads(part * heads, heads));
+  }
+
+  TensorView normed(ExecContext& own, const RmsNorm& norm, const TensorView& x) const {
+    const TensorView hidden = scratch(own, x.shape(), dtype_);
+    norm.forward(own, x, hidden);
+    return hidden;
   }
 
   AttentionStep plan_step(ExecContext& context, const ForwardBatch& batch, KvCache& cache,
@@ -285,7 +337,8 @@ class LlamaModel : public Model {
   RotaryEmbedding rotary_;
   ConstTensorView embeddings_;
   std::vector<DecoderLayer> layers_;
-  std::vector<int> windows_;  // the different windows of the layers
+  std::vector<uint8_t> stage_kinds_;  // of forward_in_parts()
+  std::vector<int> windows_;          // the different windows of the layers
   std::vector<size_t> plan_of_layer_;
   RmsNorm final_norm_;
   Linear lm_head_;

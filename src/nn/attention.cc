@@ -78,9 +78,8 @@ void Attention::attend(ExecContext& context, const ConstTensorView& x, const Att
   const TensorView qk = scratch(context, {tokens, (heads + kv_heads) * dim}, DType::kFloat32);
   const TensorView v = scratch(context, {tokens, kv_heads * dim}, x.dtype());
   const TensorView q = columns(qk, 0, heads * dim), k = columns(qk, heads * dim, kv_heads * dim);
-  linear(context,
-         std::array{q_.rows(q_begin, q_begin + heads * dim).args(x, q),
-                    k_.rows(kv_begin, kv_end).args(x, k), v_.rows(kv_begin, kv_end).args(x, v)});
+  linear(context, std::array{q_.args({q_begin, q_begin + heads * dim}, x, q),
+                             k_.args({kv_begin, kv_end}, x, k), v_.args({kv_begin, kv_end}, x, v)});
   const PagedKvCache own_cache = heads_of(cache, first_kv_head, kv_heads);
   const TensorView q_heads = by_heads(q, heads, dim), k_heads = by_heads(k, kv_heads, dim);
   if (config_.qk_norm) {
@@ -107,6 +106,14 @@ void Attention::attend(ExecContext& context, const ConstTensorView& x, const Att
                       .out = by_heads(columns(out, q_begin, heads * dim), heads, dim)});
 }
 
+std::array<MemoryRange, 3> Attention::attend_reads(int first_kv_head, int num_kv_heads) const {
+  const int64_t dim = config_.padded_head_dim(), begin = first_kv_head * dim,
+                end = begin + num_kv_heads * dim;
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
+  return {q_.memory_of({begin * group, end * group}), k_.memory_of({begin, end}),
+          v_.memory_of({begin, end})};
+}
+
 void Attention::project(ExecContext& context, const ConstTensorView& attended,
                         const TensorView& residual) const {
   o_.forward(context, attended, residual, /*accumulate=*/true);
@@ -114,9 +121,8 @@ void Attention::project(ExecContext& context, const ConstTensorView& attended,
 
 void Attention::project(ExecContext& context, const ConstTensorView& attended,
                         const TensorView& residual, RowRange range) const {
-  o_.rows(range.begin, range.end)
-      .forward(context, attended, columns(residual, range.begin, range.end - range.begin),
-               /*accumulate=*/true);
+  linear(context, o_.args(range, attended, columns(residual, range.begin, range.end - range.begin),
+                          /*accumulate=*/true));
 }
 
 size_t Attention::workspace_bytes(int64_t max_tokens, int64_t max_sequences,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "miniinfer/ops/attention.h"
@@ -52,6 +53,10 @@ class Attention {
   // The same for the columns in `range` of the residual.
   void project(ExecContext& context, const ConstTensorView& attended, const TensorView& residual,
                RowRange range) const;
+
+  // The weights that attend() reads for so many KV heads, and project().
+  std::array<MemoryRange, 3> attend_reads(int first_kv_head, int num_kv_heads) const;
+  MemoryRange project_reads(RowRange range) const { return o_.memory_of(range); }
 
   static size_t workspace_bytes(int64_t max_tokens, int64_t max_sequences,
                                 const AttentionConfig& config, DType dtype, int num_threads);

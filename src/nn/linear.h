@@ -3,6 +3,7 @@
 #include <string>
 
 #include "miniinfer/ops/linear.h"
+#include "nn/parts.h"
 #include "nn/weight_loader.h"
 
 namespace miniinfer {
@@ -23,9 +24,20 @@ class Linear {
   LinearArgs args(const ConstTensorView& x, const TensorView& out, bool accumulate = false) const {
     return {.x = x, .weight = weight_, .bias = bias_, .out = out, .accumulate = accumulate};
   }
-  // The rows [begin, end) of the weight and of the bias alone.
-  Linear rows(int64_t begin, int64_t end) const {
-    return Linear(weight_.rows(begin, end), bias_.defined() ? bias_.rows(begin, end) : bias_);
+  // The same for the rows in `range` of the weight and of the bias alone.
+  LinearArgs args(RowRange range, const ConstTensorView& x, const TensorView& out,
+                  bool accumulate = false) const {
+    return {.x = x,
+            .weight = weight_.rows(range.begin, range.end),
+            .bias = bias_.defined() ? bias_.rows(range.begin, range.end) : ConstTensorView(),
+            .out = out,
+            .accumulate = accumulate};
+  }
+  // Where the rows [begin, end) of the weight lie.
+  MemoryRange memory_of(RowRange range) const {
+    const size_t row_bytes = static_cast<size_t>(weight_.stride(0)) * dtype_size(weight_.dtype());
+    return {weight_.data<char>() + static_cast<size_t>(range.begin) * row_bytes,
+            static_cast<size_t>(range.end - range.begin) * row_bytes};
   }
   void forward(ExecContext& context, const ConstTensorView& x, const TensorView& out,
                bool accumulate = false) const {

@@ -29,16 +29,14 @@ void Mlp::gate(ExecContext& context, const ConstTensorView& x, const TensorView&
   const int64_t width = range.end - range.begin;
   const TensorView gate = columns(inner, range.begin, width);
   const TensorView up = scratch(context, {x.dim(0), width}, x.dtype());
-  linear(context, std::array{gate_.rows(range.begin, range.end).args(x, gate),
-                             up_.rows(range.begin, range.end).args(x, up)});
+  linear(context, std::array{gate_.args(range, x, gate), up_.args(range, x, up)});
   activation(context, {.x = gate, .other = up, .kind = activation_, .out = gate});
 }
 
 void Mlp::down(ExecContext& context, const ConstTensorView& inner, const TensorView& residual,
                RowRange range) const {
-  down_.rows(range.begin, range.end)
-      .forward(context, inner, columns(residual, range.begin, range.end - range.begin),
-               /*accumulate=*/true);
+  linear(context, down_.args(range, inner, columns(residual, range.begin, range.end - range.begin),
+                             /*accumulate=*/true));
 }
 
 size_t Mlp::workspace_bytes(int64_t max_tokens, int64_t hidden_size, int64_t intermediate_size,

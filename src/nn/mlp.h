@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "miniinfer/ops/activation.h"
@@ -23,6 +24,12 @@ class Mlp {
             RowRange range) const;
   void down(ExecContext& context, const ConstTensorView& inner, const TensorView& residual,
             RowRange range) const;
+
+  // The weights that gate() reads, and down().
+  std::array<MemoryRange, 2> gate_reads(RowRange range) const {
+    return {gate_.memory_of(range), up_.memory_of(range)};
+  }
+  MemoryRange down_reads(RowRange range) const { return down_.memory_of(range); }
 
   static size_t workspace_bytes(int64_t max_tokens, int64_t hidden_size, int64_t intermediate_size,
                                 DType dtype, int num_threads);

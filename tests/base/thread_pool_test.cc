@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <numeric>
@@ -56,6 +57,56 @@ TEST(ThreadPool, ManyShortRegionsAndSleepsLoseNoWork) {
     }
     EXPECT_EQ(sum, int64_t{5000} * 45);
   }
+}
+
+TEST(ThreadPool, AStageBeginsWhenAllPartsOfTheOneBeforeHaveEnded) {
+  // With 64 threads most workers come too late, and the caller takes their parts.
+  for (const int threads : {1, 2, 3, 64}) {
+    for (const int parts : {1, 2, threads}) {
+      if (parts > threads) continue;
+      ThreadPool pool(threads);
+      constexpr int kStages = 9;
+      std::vector<uint8_t> kinds(kStages, ThreadPool::kEven);
+      kinds[3] = 2;
+      for (int round = 0; round < 200; ++round) {
+        std::vector<int> ended(static_cast<size_t>(parts), 0);
+        std::vector<int> wrong(static_cast<size_t>(parts), 0);
+        pool.run_stages(parts, kinds, [&](int part, int stage, FetchAhead& ahead) {
+          const auto own = static_cast<size_t>(part);
+          if (ended[own] != stage) ++wrong[own];
+          ahead.set(std::array{MemoryRange{ended.data(), ended.size() * sizeof(int)}});
+          ended[own] = stage + 1;
+        });
+        EXPECT_EQ(ended, std::vector<int>(static_cast<size_t>(parts), kStages));
+        EXPECT_EQ(wrong, std::vector<int>(static_cast<size_t>(parts), 0));
+        // Workers that slept in between, and regions of the other sort.
+        if (round % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::atomic<int> visits{0};
+        pool.for_each_task(7, [&](int64_t, int) { visits.fetch_add(1); });
+        EXPECT_EQ(visits.load(), 7);
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, PartsOfAStageReadWhatTheOthersWroteInTheOneBefore) {
+  ThreadPool pool(2);
+  constexpr int kStages = 1000;
+  const std::vector<uint8_t> kinds(kStages, ThreadPool::kEven);
+  // Each part writes its own half of one buffer and reads the whole of the other.
+  std::vector<int64_t> buffers[2] = {std::vector<int64_t>(64, 1), std::vector<int64_t>(64, 0)};
+  pool.run_stages(2, kinds, [&](int part, int stage, FetchAhead&) {
+    const std::vector<int64_t>& from = buffers[stage % 2];
+    const int64_t sum = std::accumulate(from.begin(), from.end(), int64_t{0});
+    for (int i = 32 * part; i < 32 * part + 32; ++i)
+      buffers[(stage + 1) % 2][static_cast<size_t>(i)] = (sum + i) % 1009;
+  });
+  std::vector<int64_t> expected(64, 1);
+  for (int stage = 0; stage < kStages; ++stage) {
+    const int64_t sum = std::accumulate(expected.begin(), expected.end(), int64_t{0});
+    for (int i = 0; i < 64; ++i) expected[static_cast<size_t>(i)] = (sum + i) % 1009;
+  }
+  EXPECT_EQ(buffers[kStages % 2], expected);
 }
 
 TEST(ThreadPool, AllWorkersTakePartInALongRegion) {
