@@ -60,6 +60,7 @@ inline constexpr ActivationCase kActivationCases[] = {
     {1, 3072, Activation::kSilu, DType::kFloat32, DType::kBFloat16, true},
     {512, 3072, Activation::kSilu, DType::kFloat32, DType::kBFloat16, true},
     {512, 3072, Activation::kSilu, DType::kBFloat16, DType::kBFloat16, true},
+    {512, 3072, Activation::kGelu, DType::kFloat32, DType::kBFloat16, true},
     {4096, 4096, Activation::kSilu, DType::kFloat32, DType::kFloat32, false},
     {4096, 4096, Activation::kGelu, DType::kFloat32, DType::kFloat32, false},
     {4096, 4096, Activation::kGeluTanh, DType::kFloat32, DType::kFloat32, false},
