@@ -142,6 +142,85 @@ TEST(SampleTokens, AgreesWithTheReferenceOverAllParameters) {
   EXPECT_GT(exact, total * 98 / 100);  // borders are rare
 }
 
+TEST(SampleTokens, DrawsALogitThatStandsFarAboveTheOthers) {
+  const uint64_t seed = fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  Random random(seed);
+  for (const int64_t vocab : {40, 1024, 5000})
+    for (const double temperature : {0.3, 0.6, 2.0})
+      for (const float height : {30.0F, 200.0F, 1e5F, 1e30F})
+        for (const double top_p : {0.9, 1.0}) {
+          std::vector<float> x(vocab);
+          for (float& value : x) value = static_cast<float>(random.normal());
+          const auto highest = static_cast<int32_t>(random.below(vocab));
+          x[highest] = height;
+          // The others together weigh less than 1e-2 at the lowest height and highest temperature.
+          const SamplingRow row{.temperature = temperature, .top_p = top_p, .draw = 0.5};
+          EXPECT_EQ(sample(x, vocab, {&row, 1}).front(), highest)
+              << "vocab " << vocab << " temperature " << temperature << " height " << height;
+        }
+}
+
+TEST(SampleTokens, NoTemperatureDrawsABannedToken) {
+  const uint64_t seed = fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  Random random(seed);
+  for (const double temperature : {1e-300, 1e-3, 1.0, 1e20, 1e300}) {
+    std::vector<float> x(1000, -kInf);
+    for (int i = 0; i < 300; ++i) x[random.below(1000)] = static_cast<float>(random.normal());
+    for (const double top_p : {0.9, 1.0}) {
+      const SamplingRow row{.temperature = temperature, .top_p = top_p, .draw = random.uniform()};
+      const int32_t id = sample(x, 1000, {&row, 1}).front();
+      ASSERT_GE(id, 0) << "temperature " << temperature;
+      EXPECT_GT(x[id], -kInf) << "temperature " << temperature << " drew " << id;
+    }
+  }
+}
+
+// Filters that end among equal logits, also where all are equal or a few differ by one rounding.
+TEST(SampleTokens, FiltersCutWithinTies) {
+  const uint64_t seed = fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  Random random(seed);
+  for (const int64_t vocab : {1, 15, 300, 700, 1024, 3001, 4096, 20000})
+    for (const int different : {1, 2, 3, 40}) {
+      std::vector<float> x(vocab);
+      for (float& value : x) {
+        value = static_cast<float>(random.below(different)) / 8;
+        if (different == 3) value = std::nextafter(2.0F, value < 0.2F ? 0.0F : 2 * value);
+      }
+      for (const int top_k : {0, 1, 37, static_cast<int>(vocab) - 1})
+        for (const double top_p : {1.0, 0.9, 0.3}) {
+          const SamplingRow row{
+              .temperature = 0.7, .top_k = top_k, .top_p = top_p, .draw = random.uniform()};
+          EXPECT_TRUE(within_rounding(sample(x, vocab, {&row, 1}).front(), x, vocab, row))
+              << "vocab " << vocab << " of " << different << " logits, top_k " << top_k << " top_p "
+              << top_p << " draw " << row.draw;
+        }
+    }
+}
+
+// Where a filter ends is looked for by a sample of the row first: here the most likely tokens all
+// stand where no sample is taken, or nowhere else.
+TEST(SampleTokens, ASampleThatMisleadsChangesNothing) {
+  const uint64_t seed = fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  Random random(seed);
+  for (const int64_t vocab : {700, 1024, 2500, 4096, 20000})
+    for (const double spread : {0.1, 1.0, 4.0})
+      for (const float sampled : {-6.0F, 6.0F})
+        for (const int64_t every : {128, 256})
+          for (const double top_p : {0.99, 0.9, 0.2}) {
+            std::vector<float> x(vocab);
+            for (int64_t i = 0; i < vocab; ++i)
+              x[i] = static_cast<float>(random.normal() * spread) + (i % every < 16 ? sampled : 0);
+            const SamplingRow row{.temperature = 0.8, .top_p = top_p, .draw = random.uniform()};
+            EXPECT_TRUE(within_rounding(sample(x, vocab, {&row, 1}).front(), x, vocab, row))
+                << "vocab " << vocab << " spread " << spread << " sampled " << sampled << " every "
+                << every << " top_p " << top_p << " draw " << row.draw;
+          }
+}
+
 TEST(SampleTokens, TheBenchmarksCasesAgreeWithTheReference) {
   const uint64_t seed = fresh_seed();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -10,40 +10,33 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // After Highway.
-#include "ops/cpu/vec-inl.h"
+#include "ops/cpu/sampling-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace miniinfer::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
-using D = hn::ScalableTag<float>;
-using DI = hn::RebindToSigned<D>;
-using V = hn::Vec<D>;
-constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
-
-// The vector at x, lanes beyond `count` -infinity.
-template <class D>
-HWY_INLINE hn::Vec<D> load(D d, const float* x, int64_t count) {
-  if (count >= static_cast<int64_t>(hn::Lanes(d))) return hn::LoadU(d, x);
-  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(count)),
-                        hn::LoadN(d, x, static_cast<size_t>(count)), hn::Set(d, kNegativeInfinity));
+// One comparison for two vectors.
+template <class V>
+HWY_INLINE auto either_nan(V a, V b) {
+#if HWY_TARGET == HWY_AVX3
+  return hn::Mask<hn::DFromV<V>>{_mm512_cmp_ps_mask(a.raw, b.raw, _CMP_UNORD_Q)};
+#else
+  return hn::Or(hn::IsNaN(a), hn::IsNaN(b));
+#endif
 }
 
 RowMax row_max(const float* x, int64_t n, float* group_maxima, int64_t& num_groups) {
   const hn::CappedTag<float, kMaxGroups / 4> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
   // Four chains: one maximum waits for the other, and a pass over a row in cache would take twice
   // as long.
   auto max0 = hn::Set(d, kNegativeInfinity), max1 = max0, max2 = max0, max3 = max0;
-  auto ordered = hn::FirstN(d, hn::Lanes(d));  // Lt is false for NaN too
+  auto unordered = hn::FirstN(d, 0);
   int64_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
     const auto v0 = hn::LoadU(d, x + i), v1 = hn::LoadU(d, x + i + lanes);
     const auto v2 = hn::LoadU(d, x + i + 2 * lanes), v3 = hn::LoadU(d, x + i + 3 * lanes);
-    const auto both0 = hn::And(hn::Lt(v0, infinity), hn::Lt(v1, infinity));
-    const auto both1 = hn::And(hn::Lt(v2, infinity), hn::Lt(v3, infinity));
-    ordered = hn::And(ordered, hn::And(both0, both1));
+    unordered = hn::Or(unordered, hn::Or(either_nan(v0, v1), either_nan(v2, v3)));
     max0 = hn::Max(max0, v0);
     max1 = hn::Max(max1, v1);
     max2 = hn::Max(max2, v2);
@@ -51,7 +44,7 @@ RowMax row_max(const float* x, int64_t n, float* group_maxima, int64_t& num_grou
   }
   for (; i < n; i += lanes) {
     const auto v = load(d, x + i, n - i);
-    ordered = hn::And(ordered, hn::Lt(v, infinity));
+    unordered = hn::Or(unordered, either_nan(v, v));
     max0 = hn::Max(max0, v);
   }
   hn::StoreU(max0, d, group_maxima);
@@ -59,15 +52,21 @@ RowMax row_max(const float* x, int64_t n, float* group_maxima, int64_t& num_grou
   hn::StoreU(max2, d, group_maxima + 2 * lanes);
   hn::StoreU(max3, d, group_maxima + 3 * lanes);
   num_groups = 4 * lanes;
-  const auto max = hn::Max(hn::Max(max0, max1), hn::Max(max2, max3));
-  return {hn::ReduceMax(d, max), hn::AllTrue(d, ordered)};
+  const float max = hn::ReduceMax(d, hn::Max(hn::Max(max0, max1), hn::Max(max2, max3)));
+  return {max, hn::AllFalse(d, unordered) && max < std::numeric_limits<float>::infinity()};
 }
 
 int32_t first_of(const float* x, int64_t n, float value) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto wanted = hn::Set(d, value);
-  for (int64_t i = 0; i < n; i += lanes) {
+  int64_t begin = 0;
+  for (; begin + 4 * lanes <= n; begin += 4 * lanes) {
+    hn::Mask<D> found[4];
+    for (int j = 0; j < 4; ++j) found[j] = hn::Eq(hn::LoadU(d, x + begin + j * lanes), wanted);
+    if (!hn::AllFalse(d, hn::Or(hn::Or(found[0], found[1]), hn::Or(found[2], found[3])))) break;
+  }
+  for (int64_t i = begin; i < n; i += lanes) {
     const intptr_t at = hn::FindFirstTrue(d, hn::Eq(load(d, x + i, n - i), wanted));
     if (at >= 0) return static_cast<int32_t>(i + at);
   }
@@ -85,145 +84,123 @@ void block_maxima(const float* x, int64_t n, float* maxima) {
   }
 }
 
-HWY_INLINE V weight(D d, V x, V max, V scale) {
-  return exp2_nonpositive(d, hn::Mul(hn::Sub(x, max), scale));
-}
-
-constexpr int kTogether = 4;  // vectors
-
-template <bool kStore>
-HWY_INLINE double sum_weights(const float* x, int64_t n, float max, float scale, const float* next,
-                              float* weights, double* sums) {
+float bound_of_top(const float* maxima, int64_t count, int64_t k) {
+  // Halved so often, the range of the bound lets a few more pass than the k-th largest would; to
+  // find that takes longer than to look at them.
+  constexpr int kHalvings = 7;
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto vmax = hn::Set(d, max), vscale = hn::Set(d, scale);
-  double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kSumBlock) {
-    const int64_t end = std::min(begin + kSumBlock, n);
-    auto sum0 = hn::Zero(d), sum1 = hn::Zero(d);
-    int64_t i = begin;
-    for (; i + kTogether * lanes <= end; i += kTogether * lanes) {
-      V w[kTogether];
-      for (int j = 0; j < kTogether; ++j) {
-        hwy::Prefetch(next + i + j * lanes);
-        w[j] = hn::Mul(hn::Sub(hn::LoadU(d, x + i + j * lanes), vmax), vscale);
-      }
-      exp2_nonpositive_of(d, w);
-      if constexpr (kStore)
-        for (int j = 0; j < kTogether; ++j) hn::StoreU(w[j], d, weights + i + j * lanes);
-      sum0 = hn::Add(sum0, hn::Add(w[0], w[1]));
-      sum1 = hn::Add(sum1, hn::Add(w[2], w[3]));
-    }
-    for (; i < end; i += lanes) {
-      const auto w = weight(d, load(d, x + i, end - i), vmax, vscale);
-      if constexpr (kStore) hn::StoreU(w, d, weights + i);
-      sum0 = hn::Add(sum0, w);
-    }
-    sums[begin / kSumBlock] = hn::ReduceSum(d, hn::Add(sum0, sum1));
-    total += sums[begin / kSumBlock];
+  const auto lowest = hn::Set(d, std::numeric_limits<float>::lowest());
+  const auto highest = hn::Set(d, std::numeric_limits<float>::max());
+  auto max = lowest, min = highest;
+  for (int64_t i = 0; i < count; i += lanes) {
+    const auto v = load(d, maxima + i, count - i);
+    max = hn::Max(max, v);
+    min = hn::Min(min, hn::IfThenElse(hn::Ge(v, lowest), v, highest));
   }
-  return total;
+  float low = hn::ReduceMin(d, min), high = hn::ReduceMax(d, max);
+  const auto reach = [&](float bound) HWY_ATTR {
+    int64_t number = 0;
+    for (int64_t i = 0; i < count; i += lanes)
+      number += static_cast<int64_t>(
+          hn::CountTrue(d, hn::Ge(load(d, maxima + i, count - i), hn::Set(d, bound))));
+    return number;
+  };
+  if (reach(low) < k) return kNegativeInfinity;
+  for (int i = 0; i < kHalvings; ++i) {
+    const float middle = low / 2 + high / 2;
+    (reach(middle) >= k ? low : high) = middle;
+  }
+  return low;
 }
 
-double exp_sums(const float* x, int64_t n, float max, float scale, const float* next,
-                float* weights, double* sums) {
-  return weights == nullptr ? sum_weights<false>(x, n, max, scale, next, weights, sums)
-                            : sum_weights<true>(x, n, max, scale, next, weights, sums);
-}
-
-void exp_values(const float* x, int64_t n, float max, float scale, float* out) {
+// Bit i of 64: whether x[i] >= low.
+HWY_INLINE void mark(const float* x, V low, uint64_t* bits) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto vmax = hn::Set(d, max), vscale = hn::Set(d, scale);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    hn::StoreU(weight(d, hn::LoadU(d, x + i), vmax, vscale), d, out + i);
-  if (i < n)
-    hn::StoreN(weight(d, load(d, x + i, n - i), vmax, vscale), d, out + i,
-               static_cast<size_t>(n - i));
+  if constexpr (hn::MaxLanes(D()) >= 8) {
+    // By way of the memory: moving four masks to one register takes longer.
+    auto* bytes = reinterpret_cast<uint8_t*>(bits);
+    for (int64_t i = 0; i < 64; i += lanes)
+      hn::StoreMaskBits(d, hn::Ge(hn::LoadU(d, x + i), low), bytes + i / 8);
+  } else {
+    *bits = 0;
+    for (int64_t i = 0; i < 64; i += lanes)
+      *bits |= bits_of(d, hn::Ge(hn::LoadU(d, x + i), low)) << i;
+  }
 }
 
-int64_t collect(const float* x, int64_t n, float low, float high, int32_t* ids, float* values) {
+// The ids of x[i] >= low, begin <= i < begin + n, n whole vectors.
+HWY_INLINE int64_t compress(const float* x, int64_t begin, int64_t n, V low, int32_t* ids) {
   const D d;
   const DI di;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto vlow = hn::Set(d, low), vhigh = hn::Set(d, high);
   int64_t count = 0;
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto v = load(d, x + i, n - i);
-    auto keep = hn::And(hn::Ge(v, vlow), hn::Lt(v, vhigh));
-    if (i + lanes > n) keep = hn::And(keep, hn::FirstN(d, static_cast<size_t>(n - i)));
-    if (hn::AllFalse(d, keep)) continue;
+  for (int64_t i = begin; i < begin + n; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto keep = hn::Ge(hn::LoadU(d, x + i), low);
+    const auto id = hn::Iota(di, static_cast<int32_t>(i));
     // Compressed in a register: compressing stores are microcoded on Zen 4.
-    hn::StoreU(hn::Compress(v, keep), d, values + count);
-    hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(i)), hn::RebindMask(di, keep)), di,
-               ids + count);
+    hn::StoreU(hn::Compress(id, hn::RebindMask(di, keep)), di, ids + count);
     count += static_cast<int64_t>(hn::CountTrue(d, keep));
   }
   return count;
 }
 
-constexpr int64_t kTailBlock = 1024;  // summed in float32: adding up the lanes takes 15 cycles
-
-void tails_at_least(const float* x, const float* weights, int64_t n, const float* lows,
-                    Tail* tails) {
+int64_t collect(const float* x, int64_t n, float low, const float* next, int32_t* ids,
+                float* values) {
+  // So many of 64 are taken without a look at how many there are: a loop that ends after one or two
+  // costs a wrong guess, 15 cycles, for most of them.
+  constexpr int kUnasked = 3;
+  constexpr int64_t kWords = 16;  // so many later, their stores are done
+  constexpr size_t kMany = 128;   // of 1024: one by one they take longer than vectors
   const D d;
+  const DI di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto low0 = hn::Set(d, lows[0]), low1 = hn::Set(d, lows[1]), low2 = hn::Set(d, lows[2]);
-  for (int j = 0; j < kNumTails; ++j) tails[j] = {0, 0};
-  for (int64_t begin = 0; begin < n; begin += kTailBlock) {
-    const int64_t end = std::min(begin + kTailBlock, n);
-    auto sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0;
-    size_t count0 = 0, count1 = 0, count2 = 0;
-    for (int64_t i = begin; i < end; i += lanes) {
-      const auto v = load(d, x + i, end - i);
-      const auto w = end - i >= lanes ? hn::LoadU(d, weights + i)
-                                      : hn::LoadN(d, weights + i, static_cast<size_t>(end - i));
-      const auto keep0 = hn::Ge(v, low0), keep1 = hn::Ge(v, low1), keep2 = hn::Ge(v, low2);
-      sum0 = hn::Add(sum0, hn::IfThenElseZero(keep0, w));
-      sum1 = hn::Add(sum1, hn::IfThenElseZero(keep1, w));
-      sum2 = hn::Add(sum2, hn::IfThenElseZero(keep2, w));
-      count0 += hn::CountTrue(d, keep0);
-      count1 += hn::CountTrue(d, keep1);
-      count2 += hn::CountTrue(d, keep2);
-    }
-    tails[0].count += static_cast<int64_t>(count0);
-    tails[1].count += static_cast<int64_t>(count1);
-    tails[2].count += static_cast<int64_t>(count2);
-    tails[0].mass += hn::ReduceSum(d, sum0);
-    tails[1].mass += hn::ReduceSum(d, sum1);
-    tails[2].mass += hn::ReduceSum(d, sum2);
-  }
-}
-
-double keep_weights(const float* x, int64_t n, float last, float min_weight, float* weights,
-                    double* sums) {
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto vlast = hn::Set(d, last), vmin = hn::Set(d, min_weight);
-  const auto kept = [&](V v, V w) HWY_ATTR {
-    return hn::IfThenElseZero(hn::And(hn::Ge(v, vlast), hn::Ge(w, vmin)), w);
+  const auto vlow = hn::Set(d, low);
+  int64_t count = 0;
+  const auto take = [&](int64_t begin, uint64_t found) HWY_ATTR {
+    const auto number = static_cast<int64_t>(hwy::PopCount(found));
+    const auto one = [&](int64_t j) HWY_ATTR {
+      const uint64_t bits = found | uint64_t{1} << 63;
+      ids[count + j] = static_cast<int32_t>(
+          begin + static_cast<int64_t>(hwy::Num0BitsBelowLS1Bit_Nonzero64(bits)));
+      found &= found - 1;
+    };
+    for (int64_t j = 0; j < kUnasked; ++j) one(j);
+    for (int64_t j = kUnasked; HWY_UNLIKELY(j < number); ++j) one(j);
+    count += number;
   };
-  double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kSumBlock) {
-    const int64_t end = std::min(begin + kSumBlock, n);
-    auto sum = hn::Zero(d);
-    int64_t i = begin;
-    for (; i + lanes <= end; i += lanes) {
-      const auto w = kept(hn::LoadU(d, x + i), hn::LoadU(d, weights + i));
-      hn::StoreU(w, d, weights + i);
-      sum = hn::Add(sum, w);
+  HWY_ALIGN uint64_t words[kWords];
+  int64_t begin = 0;
+  for (; begin + 64 * kWords <= n; begin += 64 * kWords) {
+    for (int64_t word = 0; word < kWords; ++word) {
+      const int64_t i = begin + 64 * word;
+      for (int64_t line = 0; line < 64; line += 16) prefetch(next + i + line);
+      mark(x + i, vlow, words + word);
     }
-    if (i < end) {
-      const auto count = static_cast<size_t>(end - i);
-      const auto w = kept(load(d, x + i, end - i), hn::LoadN(d, weights + i, count));
-      hn::StoreN(w, d, weights + i, count);
-      sum = hn::Add(sum, w);  // lanes beyond count are 0
+    size_t found = 0;
+    for (int64_t word = 0; word < kWords; ++word) found += hwy::PopCount(words[word]);
+    if (found == 0) continue;
+    if (found > kMany) {
+      count += compress(x, begin, 64 * kWords, vlow, ids + count);
+    } else {
+      for (int64_t word = 0; word < kWords; ++word) take(begin + 64 * word, words[word]);
     }
-    sums[begin / kSumBlock] = hn::ReduceSum(d, sum);
-    total += sums[begin / kSumBlock];
   }
-  return total;
+  for (; begin < n; begin += 64) {
+    HWY_ALIGN float rest[64];
+    const int64_t here = std::min<int64_t>(64, n - begin);
+    std::fill(std::copy_n(x + begin, here, rest), rest + 64, kNegativeInfinity);
+    uint64_t found = 0;
+    mark(rest, vlow, &found);
+    if (here < 64) found &= (uint64_t{1} << here) - 1;
+    take(begin, found);
+  }
+  for (int64_t i = 0; i < count; i += lanes) {
+    const auto here = hn::FirstN(d, static_cast<size_t>(std::min(lanes, count - i)));
+    const auto id = hn::IfThenElseZero(hn::RebindMask(di, here), hn::LoadU(di, ids + i));
+    hn::StoreU(hn::GatherIndex(d, x, id), d, values + i);
+  }
+  return count;
 }
 
 void mask_row(const uint32_t* allowed, int64_t n, float* x) {
@@ -251,11 +228,8 @@ namespace miniinfer::cpu {
 HWY_EXPORT(row_max);
 HWY_EXPORT(first_of);
 HWY_EXPORT(block_maxima);
-HWY_EXPORT(exp_sums);
-HWY_EXPORT(exp_values);
+HWY_EXPORT(bound_of_top);
 HWY_EXPORT(collect);
-HWY_EXPORT(tails_at_least);
-HWY_EXPORT(keep_weights);
 HWY_EXPORT(mask_row);
 
 RowMax row_max(const float* x, int64_t n, float* group_maxima, int64_t& num_groups) {
@@ -270,27 +244,13 @@ void block_maxima(const float* x, int64_t n, float* maxima) {
   HWY_DYNAMIC_DISPATCH(block_maxima)(x, n, maxima);
 }
 
-double exp_sums(const float* x, int64_t n, float max, float scale, const float* next,
-                float* weights, double* sums) {
-  return HWY_DYNAMIC_DISPATCH(exp_sums)(x, n, max, scale, next, weights, sums);
+float bound_of_top(const float* maxima, int64_t count, int64_t k) {
+  return HWY_DYNAMIC_DISPATCH(bound_of_top)(maxima, count, k);
 }
 
-void exp_values(const float* x, int64_t n, float max, float scale, float* out) {
-  HWY_DYNAMIC_DISPATCH(exp_values)(x, n, max, scale, out);
-}
-
-int64_t collect(const float* x, int64_t n, float low, float high, int32_t* ids, float* values) {
-  return HWY_DYNAMIC_DISPATCH(collect)(x, n, low, high, ids, values);
-}
-
-void tails_at_least(const float* x, const float* weights, int64_t n, const float* lows,
-                    Tail* tails) {
-  HWY_DYNAMIC_DISPATCH(tails_at_least)(x, weights, n, lows, tails);
-}
-
-double keep_weights(const float* x, int64_t n, float last, float min_weight, float* weights,
-                    double* sums) {
-  return HWY_DYNAMIC_DISPATCH(keep_weights)(x, n, last, min_weight, weights, sums);
+int64_t collect(const float* x, int64_t n, float low, const float* next, int32_t* ids,
+                float* values) {
+  return HWY_DYNAMIC_DISPATCH(collect)(x, n, low, next, ids, values);
 }
 
 void mask_row(const uint32_t* allowed, int64_t n, float* x) {
