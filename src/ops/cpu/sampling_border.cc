@@ -32,7 +32,7 @@ void tails_at_least(const float* x, const float* weights, int64_t n, const float
     for (int j = 0; j < kNumTails; ++j) even[j] = odd[j] = hn::Zero(d);
     const auto add = [&](V v, V w, V(&sums)[kNumTails]) HWY_ATTR {
       for (int j = 0; j < kNumTails; ++j)
-        sums[j] = hn::Add(sums[j], hn::IfThenElseZero(hn::Ge(v, low[j]), w));
+        sums[j] = hn::MaskedAddOr(sums[j], hn::Ge(v, low[j]), sums[j], w);
     };
     int64_t i = begin;
     for (; i + 2 * lanes <= end; i += 2 * lanes) {
@@ -59,7 +59,7 @@ int64_t split(const float* x, const float* weights, int64_t n, float low, float 
     auto even = hn::Zero(d), odd = even;  // each addition waits for the one before it in its chain
     const auto take = [&](V v, V w, hn::Mask<D> candidate, V& sum) HWY_ATTR {
       const auto higher = hn::Ge(v, vhigh);
-      sum = hn::Add(sum, hn::IfThenElseZero(higher, w));
+      sum = hn::MaskedAddOr(sum, higher, sum, w);
       const auto keep = hn::AndNot(higher, candidate);
       // Compressed in a register: compressing stores are microcoded on Zen 4.
       hn::StoreU(hn::Compress(v, keep), d, inside + count);
@@ -103,7 +103,7 @@ Bracket likely_bracket(const float* x, const float* weights, int64_t n, int64_t 
   // step by step has to wait for each answer.
   constexpr int kBounds = 32;
   // The variance of a sum of weights is at most that sum times the largest of them.
-  constexpr float kDeviations = 1.5F;
+  constexpr float kDeviations = 0.8F;
   const hn::CappedTag<float, 16> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   constexpr int kVectors = kBounds / static_cast<int>(hn::MaxLanes(d));
@@ -122,7 +122,7 @@ Bracket likely_bracket(const float* x, const float* weights, int64_t n, int64_t 
   const auto add = [&](int64_t i, V(&to)[kVectors]) HWY_ATTR {
     const auto logit = hn::Set(d, x[i]), weight = hn::Set(d, weights[i]);
     for (int v = 0; v < kVectors; ++v)
-      to[v] = hn::Add(to[v], hn::IfThenElseZero(hn::Ge(logit, bound[v]), weight));
+      to[v] = hn::MaskedAddOr(to[v], hn::Ge(logit, bound[v]), to[v], weight);
   };
   const auto vbottom = hn::Set(d, bottom);
   auto total = hn::Zero(d);
@@ -167,7 +167,7 @@ FewKept keep_few(const float* logits, const float* weights, int64_t count, float
     for (int64_t v = 0; v < kVectors; ++v) {
       const auto earlier = hn::And(hn::Eq(other, x[v]), hn::Gt(index[v], place));
       const auto first = hn::Or(hn::Gt(other, x[v]), earlier);
-      before[v] = hn::Add(before[v], hn::IfThenElseZero(first, weight));
+      before[v] = hn::MaskedAddOr(before[v], first, before[v], weight);
     }
   }
   const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());

@@ -34,7 +34,9 @@ struct Window {
     const float before = range();
     float lows[kNumTails + 2] = {low};  // bounds from low to high, and the sums from each on
     double tails[kNumTails + 2] = {all};
-    for (int j = 0; j < kNumTails; ++j) lows[j + 1] = (low - parts[j] * low) + parts[j] * high;
+    // Ascending whatever is rounded, and finite: the range may be wider than any float.
+    const float half = high / 2 - low / 2;
+    for (int j = 0; j < kNumTails; ++j) lows[j + 1] = low + half * parts[j] + half * parts[j];
     if (!(lows[1] > low && lows[kNumTails] < high)) return false;
     lows[kNumTails + 1] = high;
     tails[kNumTails + 1] = above;
@@ -75,7 +77,7 @@ Cut cut_list(const Border& list, int64_t count, const Weighting* weighting, Wind
   while (count > kFew && apart) {
     const float enough = window.range() * (0.6F * kFew / static_cast<float>(count));
     const double base = window.above;
-    for (int pass = 0; pass < 8 && apart && window.range() > enough; ++pass)
+    for (int pass = 0; pass < 8 && apart && (pass == 0 || window.range() > enough); ++pass)
       apart = window.narrow(list.logits, list.weights, count, base, need);
     count = select(list.logits, count, window.low, window.high);
     if (weighting != nullptr) exp_values(list.logits, count, *weighting, list.weights);
