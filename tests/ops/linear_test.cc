@@ -126,15 +126,22 @@ TEST_F(Linear, PlansCoverTheProblem) {
   for (int repeat = 0; repeat < 2000; ++repeat) {
     const int64_t m = random_.below(4) == 0 ? 1 : 1 + random_.below(400);
     const int64_t n = 1 + random_.below(20'000), k = 1 + random_.below(9000);
-    const cpu::LinearKernel kernel = {.kept_size = 2 * static_cast<size_t>(random_.below(3)),
-                                      .keeps_from = cpu::kResidentTokens + 1 + random_.below(200),
-                                      .whole_chunks = random_.below(2) == 1};
+    const cpu::LinearKernel kernel = {.visits_rows = random_.below(2) == 1,
+                                      .kept_size = 2 * static_cast<size_t>(random_.below(3)),
+                                      .keeps_from = cpu::kResidentTokens + 1 + random_.below(200)};
     const cpu::LinearPlan plan = cpu::plan_linear(m, n, k, 2, 4, 2, n, kernel);
     EXPECT_GE(plan.chunk_rows, 1);
     EXPECT_LE(plan.chunk_rows, cpu::kMaxRows);
-    EXPECT_LE(plan.block_rows, plan.chunk_rows);
     EXPECT_EQ(plan.block_k % 64, 0);
-    EXPECT_LE((m + plan.num_groups - 1) / plan.num_groups, cpu::kMaxTokens);
+    const int64_t largest = (m + plan.num_groups - 1) / plan.num_groups;
+    if (plan.visit_rows != 0) {  // the tiles there are
+      EXPECT_LE(m, cpu::kResidentTokens);
+      EXPECT_LE(largest, plan.num_groups <= 2 ? cpu::kMaxVisitTokens : cpu::kMaxTokens);
+      EXPECT_GE(m / plan.num_groups, plan.num_groups == 1 ? 7 : 4);
+      EXPECT_EQ(plan.visit_rows % (plan.num_groups <= 2 ? 2 : 4), 0);
+    } else {
+      EXPECT_LE(largest, cpu::kMaxTokens);
+    }
     const int64_t tokens =
         m <= cpu::kResidentTokens ? m : (m + plan.num_groups - 1) / plan.num_groups;
     EXPECT_LE(tokens * plan.runs * plan.chunk_rows, cpu::kMaxOutputs);

@@ -60,6 +60,7 @@ struct Problem {
   int64_t run_rows;  // of the weight's rows in each of plan.runs runs; fewer than kRunTile are left
   bool direct;       // sums are the output
   int64_t lead;      // see LinearBlock
+  bool packs_x;      // x in blocks of k, see LinearBlock
 };
 
 LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) {
@@ -68,7 +69,7 @@ LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) 
       features.avx512_bf16 && features.avx512bw)
     return {.multiply = multiply_avx512bf16,
             .x_layout = XLayout::kInPlace,
-            .takes_lead = true,
+            .visits_rows = true,
             .kept_size = 2,
             .keeps_from = kManyTokens};
 #endif
@@ -79,12 +80,11 @@ LinearKernel select_kernel(const LinearArgs& args, const CpuFeatures& features) 
 // Files align tensors to eight bytes, and a core reads half as many vectors a cycle when each lies
 // across two lines. One token's products wait for memory all the same; x of many would have to be
 // moved for each chunk.
-int64_t lead_of(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan) {
+int64_t lead_of(const LinearArgs& args, const LinearPlan& plan) {
   constexpr uintptr_t kLine = 64;
   constexpr uintptr_t kPair = 4;
   const uintptr_t start = reinterpret_cast<uintptr_t>(args.weight.raw()) % kLine;
-  const bool visits_again = plan.num_groups > 1 && args.x.dim(0) <= kResidentTokens;
-  if (!kernel.takes_lead || !visits_again || start % kPair != 0 || args.x.dim(1) < kMinLeadK ||
+  if (plan.visit_rows == 0 || start % kPair != 0 || args.x.dim(1) < kMinLeadK ||
       static_cast<uint64_t>(args.weight.stride(0)) * dtype_size(args.weight.dtype()) % kLine != 0)
     return 0;
   return static_cast<int64_t>(start / dtype_size(args.weight.dtype()));
@@ -96,6 +96,7 @@ int64_t rows_of_run(int64_t n, const LinearPlan& plan) {
 
 Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const LinearPlan& plan,
                      int64_t first_task, int64_t first_unit) {
+  const int64_t lead = lead_of(args, plan);
   const auto size = [](const ConstTensorView& view) {
     return static_cast<int64_t>(dtype_size(view.dtype()));
   };
@@ -121,23 +122,26 @@ Problem make_problem(const LinearArgs& args, const LinearKernel& kernel, const L
       .bias_size = size(args.bias),
       .run_rows = rows_of_run(args.weight.dim(0), plan),
       .direct = args.out.dtype() == DType::kFloat32 && !args.bias.defined() && !args.accumulate,
-      .lead = lead_of(args, kernel, plan),
+      .lead = lead,
+      .packs_x = lead != 0 || (plan.visit_rows != 0 && args.x.dim(1) > plan.block_k),
   };
 }
 
 bool reads_x_in_place(const Problem& p) {
-  return p.kernel.x_layout == XLayout::kInPlace && p.lead == 0;
+  return p.kernel.x_layout == XLayout::kInPlace && !p.packs_x;
 }
 
-// Of x rows with a lead: whole lines, which also keeps rows of 2^n bytes out of each other's way.
-int64_t lead_row_bytes(const Problem& p) {
-  return round_up((p.k + p.lead) * p.x_size, 64);
-}
-
-void prepare_lead_rows(const Problem& p, char* out) {
-  const int64_t row_bytes = lead_row_bytes(p), lead = p.lead * p.x_size;
-  for (int64_t t = 0; t < p.m; ++t, out += row_bytes)
-    std::memcpy(out + lead, p.x + t * p.x_stride, static_cast<size_t>(p.k * p.x_size));
+// Where rows of 2^n bytes would share a few sets of the first-level cache, blocks fill it evenly.
+void pack_x(const Problem& p, char* out) {
+  const int64_t k = p.k + p.lead;
+  for (int64_t begin = 0, end; begin < k; begin = end) {
+    end = p.k - begin <= p.plan.block_k ? k : begin + p.plan.block_k;
+    const int64_t lead = begin == 0 ? p.lead : 0;
+    const int64_t row_bytes = round_up((end - begin) * p.x_size, 64);
+    const char* x = p.x + (begin + lead - p.lead) * p.x_size;
+    for (int64_t t = 0; t < p.m; ++t, x += p.x_stride, out += row_bytes)
+      std::memcpy(out + lead * p.x_size, x, static_cast<size_t>((end - begin - lead) * p.x_size));
+  }
 }
 
 void prepare_rows(const Problem& p, int64_t begin, int64_t end, float* out) {
@@ -168,33 +172,41 @@ float* sums_at(const Problem& p, const Scratch& scratch, int64_t token, int64_t 
   return reinterpret_cast<float*>(p.out + token * p.out_stride + row * p.out_size);
 }
 
-// All tokens at once, a few rows of the weight at a time; the next rows are fetched meanwhile.
+// All tokens at once; the next rows are fetched meanwhile.
 void run_resident(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
                   int64_t end) {
-  float* sums = sums_at(p, scratch, 0, begin);
+  block.tokens = p.m;
+  block.rows = end - begin;
+  block.weight = p.weight + begin * p.weight_stride;
+  block.sums = sums_at(p, scratch, 0, begin);
+  if (p.m > 1) {  // a single token's 16 streams are better left to the hardware
+    const int64_t next = p.m <= kMaxTokens ? begin + kRowTile : end;
+    block.next_weight = p.weight + next * p.weight_stride;
+    block.next_weight_rows = std::clamp<int64_t>(p.n - next, 0, block.rows);
+  }
+  p.kernel.multiply(block);
+  if (!p.direct) finish_block(p, block, block.sums, 0, begin, block.rows);
+}
+
+// The same by a kernel that visits.
+void run_visits(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
+                int64_t end) {
   const char* weight = p.weight - p.lead * p.weight_size;
   block.tokens = p.m;
   block.groups = p.plan.num_groups;
-  block.fetch_by_blocks = p.plan.num_groups > 1;
-  for (int64_t row = begin; row < end; row += block.rows) {
-    block.rows = std::min(p.plan.block_rows, end - row);
-    block.weight = weight + row * p.weight_stride;
-    block.sums = sums + (row - begin);
-    if (p.m > 1) {  // a single token's 16 streams are better left to the hardware
-      const int64_t next = row + (p.m <= kMaxTokens ? kRowTile : block.rows);
-      block.next_weight = weight + next * p.weight_stride;
-      block.next_weight_rows = std::clamp<int64_t>(p.n - next, 0, block.rows);
-    }
-    p.kernel.multiply(block);
-  }
-  if (!p.direct) finish_block(p, block, sums, 0, begin, end - begin);
+  block.rows = end - begin;
+  block.visit_rows = p.plan.visit_rows;
+  block.weight = weight + begin * p.weight_stride;
+  block.weight_end = weight + p.n * p.weight_stride;
+  block.sums = sums_at(p, scratch, 0, begin);
+  p.kernel.multiply(block);
+  if (!p.direct) finish_block(p, block, block.sums, 0, begin, end - begin);
 }
 
 // One token's rows [begin, begin + rows) and as many again each `apart` rows on.
 void run_runs(const Problem& p, LinearBlock& block, const Scratch& scratch, int64_t begin,
               int64_t rows, int64_t apart) {
   block.tokens = 1;
-  block.groups = 1;
   block.runs = kRuns;
   block.run_stride = apart * p.weight_stride;
   block.run_sums = p.direct ? apart : rows;
@@ -235,7 +247,6 @@ void run_groups(const Problem& p, LinearBlock& block, const Scratch& scratch, in
   const int64_t fetching = std::min(groups, std::max(kFetchingGroups, groups / 4));
   const int64_t share = (p.plan.chunk_rows + fetching - 1) / fetching;
   block.rows = end - begin;
-  block.groups = 1;
   block.weight = p.weight + begin * p.weight_stride;
   for (int64_t g = 0, token = 0; g < groups; ++g) {
     block.tokens = p.m / groups + (g < p.m % groups ? 1 : 0);
@@ -262,9 +273,9 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
   const bool in_place = reads_x_in_place(p);
   LinearBlock block = {
       .x = in_place ? static_cast<const void*>(p.x) : scratch.x,
-      .x_stride = in_place      ? p.x_stride
-                  : p.lead != 0 ? lead_row_bytes(p)
-                                : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
+      .x_stride =
+          in_place ? p.x_stride : prepared_row_floats(p.k) * static_cast<int64_t>(sizeof(float)),
+      .x_packed = p.packs_x,
       .weight_stride = p.weight_stride,
       .k = p.k + p.lead,
       .lead = p.lead,
@@ -277,6 +288,7 @@ void run_chunk(const Problem& p, int64_t begin, int64_t end, const Scratch& scra
       .kept = keeps_weights(p.kernel, p.m) ? scratch.kept : nullptr,
   };
   if (p.m == 1) return run_token(p, block, scratch, begin, end);
+  if (p.plan.visit_rows != 0) return run_visits(p, block, scratch, begin, end);
   if (p.m <= kResidentTokens) return run_resident(p, block, scratch, begin, end);
   run_groups(p, block, scratch, begin, end);
 }
@@ -299,18 +311,19 @@ Scratch scratch_of(const Group& group, int thread) {
   return {carry, carry + kCarryFloats, kept, kept + round_up(kept_floats(m, k), 16)};
 }
 
-// How the x in a thread's scratch was prepared; kInPlace without a lead when nothing is.
+// How the x in a thread's scratch was prepared.
 struct Prepared {
   XLayout layout = XLayout::kInPlace;
   int64_t lead = 0;
+  int64_t block_k = 0;  // of packed x
   bool operator==(const Prepared&) const = default;
 };
 
 void prepare_resident(const Problem& p, const Scratch& scratch, Prepared& prepared) {
-  const Prepared wanted = {p.kernel.x_layout, p.lead};
+  const Prepared wanted = {p.kernel.x_layout, p.lead, p.packs_x ? p.plan.block_k : 0};
   if (p.m > kResidentTokens || reads_x_in_place(p) || wanted == prepared) return;
-  if (p.lead != 0)
-    prepare_lead_rows(p, reinterpret_cast<char*>(scratch.x));
+  if (p.packs_x)
+    pack_x(p, reinterpret_cast<char*>(scratch.x));
   else
     prepare_rows(p, 0, p.m, scratch.x);
   prepared = wanted;

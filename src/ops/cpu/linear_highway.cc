@@ -344,7 +344,6 @@ LinearKernel highway_linear_kernel(DType x, DType weight) {
       .multiply = HWY_DYNAMIC_POINTER(multiply_bf16),
       .x_layout = x == DType::kFloat32 ? XLayout::kInPlace : XLayout::kFloat,
       .kept_size = weight == DType::kFloat32 ? sizeof(float) : 0,
-      .whole_chunks = true,
   };
   if (weight == DType::kFloat32) kernel.multiply = HWY_DYNAMIC_POINTER(multiply_f32);
   if (weight == DType::kFloat16) kernel.multiply = HWY_DYNAMIC_POINTER(multiply_f16);

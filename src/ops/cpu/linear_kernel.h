@@ -10,6 +10,9 @@ namespace miniinfer::cpu {
 // Most rows of x in one tile of a kernel: 6 of them by 4 weight rows are 24 accumulators, which
 // leaves 8 of 32 vector registers for operands.
 constexpr int kMaxTokens = 6;
+// And of a kernel that visits: up to twice as many are one group or two of at most 8, by 2 weight
+// rows, and more are four groups, by 4.
+constexpr int kMaxVisitTokens = 8;
 // Up to this many rows of x go to a kernel at once: memory, not arithmetic, limits so few.
 constexpr int kResidentTokens = 24;
 // Most weight rows of one kernel call, and most outputs (tokens * rows).
@@ -30,11 +33,12 @@ constexpr int64_t kCarryFloats = int64_t{kMaxOutputs} * 16;
 // k where the instruction multiplies pairs), k ascending, and a fixed tree adds the lanes at the
 // end. So a row's result depends on that row alone.
 struct LinearBlock {
-  const void* x;     // [tokens][k], prepared (see LinearKernel)
-  int64_t x_stride;  // bytes
-  int64_t tokens;    // 1..kResidentTokens
-  int64_t groups;  // of tokens, at most kMaxTokens each, that a tile takes; sizes equal within one
-  const void* weight;     // [rows][k]
+  const void* x;       // [tokens][k], prepared (see LinearKernel)
+  int64_t x_stride;    // bytes
+  bool x_packed;       // instead, for each block of k, [tokens][the block], its rows in whole lines
+  int64_t tokens;      // 1..kResidentTokens
+  int64_t groups;      // of tokens that a tile takes; sizes equal within one
+  const void* weight;  // [rows][k]
   int64_t weight_stride;  // bytes
   int64_t rows;           // 1..kMaxRows
   int64_t k;
@@ -59,9 +63,10 @@ struct LinearBlock {
   int64_t next_x_stride;  // bytes
   const void* next_weight;
   int64_t next_weight_rows;
-  // Fetch the rows' own next block of k first, and of next_weight its first block, in the last one:
-  // so nothing is fetched earlier than a block before its use.
-  bool fetch_by_blocks;
+  // 0, or: all groups of tokens visit so many rows before the next ones. What is read next, up to
+  // weight_end, is fetched meanwhile, and not next_x and next_weight.
+  int64_t visit_rows;
+  const void* weight_end;
   float* carry;  // kCarryFloats, 64-byte aligned
   // Null, or where a kernel keeps the rows in an order of its own when its first tokens use them:
   // rows * round_up(k, 32) elements of kept_size, 64-byte aligned. Other tokens, of this call and
@@ -78,12 +83,11 @@ enum class XLayout : uint8_t {
 struct LinearKernel {
   void (*multiply)(const LinearBlock&) = nullptr;
   XLayout x_layout = XLayout::kInPlace;
-  bool takes_lead = false;
+  bool visits_rows = false;  // when more than kMaxTokens; takes a lead and packed x then
   // Bytes of an element of the weights that it keeps when so many tokens, more than
   // kResidentTokens, use them; 0: it keeps none.
   size_t kept_size = 0;
   int64_t keeps_from = kResidentTokens + 1;
-  bool whole_chunks = false;  // up to kResidentTokens visit all rows of a task in one call
 };
 
 }  // namespace miniinfer::cpu

@@ -5,21 +5,24 @@
 namespace miniinfer::cpu {
 namespace {
 
-// With a few rows of x the weights are read once: all tokens visit a block of them while the next
-// block is fetched. From memory that reads at 50 GB/s, 16 tokens multiply so many GB/s of weights:
-//   bytes of a row                                       1792  2048  3072  4096  6144  8192
-//   4 whole rows, no accumulators parked                   37    41    28    27    25    24
-//   8 whole rows                                           40    38    38    32    26    25
-//   16 rows by 1 KiB                                       33    33    39    31    39    30
-//   8 rows by 1 KiB                                        30    32    34    33    38    31
-// Rows a multiple of 4 KiB apart share the first-level cache's sets, where 16 do not fit. Beyond
-// kResidentTokens arithmetic dominates, and a chunk of weights is kept in the second-level cache.
+// With a few rows of x the weights are read once: all tokens visit a few rows of them while the
+// next ones are fetched. What a tile then misses in the first-level cache waits behind those
+// fetches, so x has to stay there: whole rows of 2 KiB of 16 tokens do; longer ones, and those of
+// more tokens, go in blocks, whose accumulators are parked. Where two threads read 74 GB/s from
+// memory, so many tokens multiply so many GB/s of weights (in brackets with tiles of 4 rows,
+// fetched in 4 streams):
+//   bytes of a row            2048      4096      6144
+//    8 tokens              70 (40)   57 (40)   55 (49)
+//   12                     57 (40)   47 (37)   47 (46)
+//   16                     44 (33)   39 (31)   41 (38)
+//   20                     32 (28)   33 (29)   33 (35)
+//   24                     29 (23)   28 (23)   28 (29)
+// Beyond kResidentTokens arithmetic dominates, and a chunk of weights is kept in the second-level
+// cache.
 constexpr int64_t kWholeRowBytes = 2048;
-constexpr int64_t kResidentBlockBytes = 1024;
-constexpr int64_t kResidentBlockRows = 16;
-constexpr int64_t kWholeRows = 4;
-constexpr int64_t kResidentFewRows = 8;
-constexpr int64_t kAliasBytes = 4096;
+constexpr int64_t kVisitBlockBytes = 1024;
+constexpr int64_t kVisitWholeRows = 2;
+constexpr int64_t kVisitBlockRows = 32;
 // Beyond kResidentTokens: six rows of x take 24 KiB. Half of that lost a seventh when rows are a
 // multiple of 4 KiB apart, for then only half of the cache's sets are used.
 constexpr int64_t kBlockBytes = 4096;
@@ -59,38 +62,34 @@ LinearPlan plan_linear(int64_t m, int64_t n, int64_t k, size_t weight_bytes, siz
   const int64_t bytes_per_row = std::max<int64_t>(1, k * static_cast<int64_t>(weight_bytes));
   const bool serial = n * bytes_per_row <= kSerialBytes && 2 * m * n * k <= kSerialFlops;
   plan.threads = serial ? 1 : num_threads;
-  plan.num_groups = (m + kMaxTokens - 1) / kMaxTokens;
-  // Four tiles fetch the next rows more evenly than three do: 16 tokens are four of 4, not 6, 5
-  // and 5.
-  if (plan.num_groups == 3) plan.num_groups = 4;
+  const bool resident = m <= kResidentTokens;
+  const bool visits = kernel.visits_rows && resident && m > kMaxTokens && k > 0;
+  plan.num_groups = !visits                    ? (m + kMaxTokens - 1) / kMaxTokens
+                    : m <= kMaxVisitTokens     ? 1
+                    : m <= 2 * kMaxVisitTokens ? 2
+                                               : 4;
   // At least eight tasks a thread keep the threads busy to within a few percent of each other.
   plan.cut_beforehand = std::max(n, group_rows) * bytes_per_row * m < kCutBytes;
   plan.runs = m == 1 && !plan.cut_beforehand && n >= kRunTile ? kRuns : 1;
   const int64_t for_balance = plan.threads == 1 || plan.cut_beforehand ? n : n / (8 * plan.threads);
-  const bool resident = m <= kResidentTokens;
   const bool keeps = keeps_weights(kernel, m);
   const auto kept_size = static_cast<int64_t>(kernel.kept_size);
   const int64_t for_cache =
       keeps ? kGroupChunkBytes / (kept_size * prepared_row_floats(std::max<int64_t>(k, 1)))
             : (resident ? kChunkBytes : kGroupChunkBytes) / bytes_per_row;
   const int64_t fewest = keeps ? kRowTile * 4 / kept_size : 16;
-  const int64_t most = plan.num_groups == 1 ? int64_t{kMaxRows}
-                       : keeps              ? kGroupChunkRows * 4 / kept_size
-                                            : kGroupChunkRows;
+  const int64_t most = m <= kMaxTokens ? int64_t{kMaxRows}
+                       : keeps         ? kGroupChunkRows * 4 / kept_size
+                                       : kGroupChunkRows;
   plan.chunk_rows = std::clamp(std::min(for_cache, for_balance), fewest, most);
   if (plan.runs > 1) plan.chunk_rows /= plan.runs;
   plan.chunk_rows = std::max(plan.chunk_rows / kRowTile * kRowTile, kRowTile);
-  const bool revisit = plan.num_groups > 1 && resident && !kernel.whole_chunks;
-  const bool whole_rows = bytes_per_row <= kWholeRowBytes;
-  plan.block_k = (revisit && !whole_rows                              ? kResidentBlockBytes
+  const bool whole_rows = bytes_per_row <= kWholeRowBytes && m <= 2 * kMaxVisitTokens;
+  plan.block_k = (visits && !whole_rows                               ? kVisitBlockBytes
                   : keeps && kept_size == 2 && 2 * k <= kKeptRowBytes ? kKeptRowBytes
                                                                       : kBlockBytes) /
                  static_cast<int64_t>(x_bytes);
-  plan.block_rows = plan.chunk_rows;
-  if (revisit)
-    plan.block_rows = whole_rows                         ? kWholeRows
-                      : bytes_per_row % kAliasBytes == 0 ? kResidentFewRows
-                                                         : kResidentBlockRows;
+  if (visits) plan.visit_rows = whole_rows ? kVisitWholeRows : kVisitBlockRows;
   return plan;
 }
 

@@ -17,8 +17,9 @@ constexpr int64_t round_up(int64_t value, int64_t multiple) {
 // How one call is cut into tasks: a pure function of the problem.
 struct LinearPlan {
   int64_t chunk_rows = 0;  // weight rows of a task
-  int64_t block_rows = 0;  // weight rows that all tokens visit before the next rows are read
-  int64_t num_groups = 0;  // token groups of at most kMaxTokens, sizes equal within one
+  int64_t visit_rows = 0;  // see LinearBlock
+  int64_t num_groups = 0;  // token groups of at most kMaxTokens or kMaxVisitTokens, sizes equal
+                           // within one
   int64_t block_k = 0;     // elements of k that a tile walks before the next tile's turn
   int threads = 1;
   bool cut_beforehand = false;  // a share a thread, instead of tasks that are claimed
