@@ -71,7 +71,7 @@ struct AttentionPlan {
   struct Merge {
     int32_t sequence, kv_head, query_begin, query_end, first_partial, num_partials;
   };
-  std::vector<Task> tasks;     // longest first
+  std::vector<Task> tasks;     // longest sequence first, then head by head
   std::vector<Merge> merges;   // put split contexts together, a partial result a segment
   int64_t partial_floats = 0;  // of all partial results
   int64_t nanoseconds = 0;     // about, on one thread: short steps are not worth waking the others

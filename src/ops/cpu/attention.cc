@@ -10,7 +10,8 @@ namespace miniinfer::cpu {
 
 int64_t task_scratch_floats(int64_t rows, int64_t head_dim) {
   const int64_t width = (head_dim + 15) / 16 * 16;
-  return rows * (3 * width + 16 + 4) + 2 * 6 * kChunk + 64;
+  return rows * (2 * width + (head_dim + 63) / 64 * 64 + 16 + 5) + 12 * (2 * kChunk + 16) +
+         2 * (head_dim + 1) + 8 * 16 + 64;
 }
 
 size_t attention_scratch_bytes(int num_heads, int num_kv_heads, int head_dim) {

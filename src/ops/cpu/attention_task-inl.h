@@ -7,6 +7,8 @@
 #define MINIINFER_OPS_CPU_ATTENTION_TASK_INL_H_
 #endif
 
+#include <limits>
+
 #include "ops/cpu/attention_product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -46,10 +48,10 @@ HWY_INLINE void merge_row(const Accumulator& total, const Accumulator& part, int
   total.max[row] = max;
 }
 
-HWY_INLINE void clear(const Accumulator& total, int64_t rows) {
-  for (int64_t i = 0; i < rows; ++i) total.max[i] = kNoScore;
-  for (int64_t i = 0; i < rows; ++i) total.sum[i] = 0;
-  for (int64_t i = 0; i < rows * total.stride; ++i) total.out[i] = 0;
+HWY_INLINE void clear_row(const Accumulator& total, int64_t row) {
+  total.max[row] = kNoScore;
+  total.sum[row] = 0;
+  for (int64_t i = 0; i < total.stride; ++i) total.out[row * total.stride + i] = 0;
 }
 
 // Row `i` of the task, normalized, to the output tensor.
@@ -76,7 +78,7 @@ class AttentionTask {
         partials_(partials),
         rows_(task_rows(args.problem, task.sequence, task.query_begin, task.query_end)),
         head_dim_(args.problem.head_dim),
-        q_stride_(head_dim_ / P::kPair * P::kLefts),
+        q_stride_((head_dim_ / P::kPair * P::kLefts + kQueryRun - 1) / kQueryRun * kQueryRun),
         c_(args.scale * kLog2E) {
     const int64_t width = (head_dim_ + 15) / 16 * 16;
     const auto carve = [&scratch](int64_t floats) {
@@ -84,10 +86,17 @@ class AttentionTask {
       scratch += (floats + 15) / 16 * 16;
       return result;
     };
-    scores_ = carve(kMaxTileRows * kChunk);
-    weights_ = reinterpret_cast<Left*>(carve(kMaxTileRows * kChunk));
-    q_ = reinterpret_cast<Left*>(carve(rows_.count * width));
+    lines_ = reinterpret_cast<const void**>(carve((head_dim_ + 1) * kFloatsPerPointer));
+    listed_ = head_dim_;
+    scores_ = carve(kTileRows * kChunk);
+    sums_ = carve(kTileRows * kBlockTokens);
+    weights_ = reinterpret_cast<Left*>(carve(kTileRows * kChunk));
+    q_ = reinterpret_cast<Left*>(carve(rows_.count * q_stride_));
     lanes_ = carve(rows_.count * kBlockTokens);
+    positions_ = reinterpret_cast<int32_t*>(carve(rows_.count));
+    for (int64_t i = 0, row = 0; row < rows_.count; ++i)
+      for (int64_t head = 0; head < rows_.group; ++head)
+        positions_[row++] = static_cast<int32_t>(rows_.position + i);
     segment_.out = carve(rows_.count * width);
     total_.out = carve(rows_.count * width);
     segment_.stride = total_.stride = width;
@@ -98,73 +107,85 @@ class AttentionTask {
   }
 
   void run() {
-    pack_queries();
-    const bool partial = task_.partial >= 0;
     // Merging a single segment with nothing would change nothing.
     const bool single = task_.context_end - task_.context_begin <= kSegment;
-    if (!partial && !single) clear(total_, rows_.count);
-    int64_t index = 0;
-    for (int64_t begin = task_.context_begin; begin < task_.context_end;
-         begin += kSegment, ++index) {
-      run_segment(begin, HWY_MIN(begin + kSegment, static_cast<int64_t>(task_.context_end)));
-      if (partial) {
-        store_partial(partials_ + task_.partial + index * partial_stride(rows_.count, head_dim_));
-      } else if (!single) {
-        for (int64_t i = 0; i < rows_.count; ++i) merge_row(total_, segment_, i, head_dim_, c_);
+    for (int64_t begin = task_.context_begin; begin < task_.context_end; begin += kSegment) {
+      const int64_t end = HWY_MIN(begin + kSegment, static_cast<int64_t>(task_.context_end));
+      for (int64_t i = 0; i < rows_.count; ++i)
+        segment_.max[i] = -std::numeric_limits<float>::infinity();
+      for (int64_t chunk = begin; chunk < end; chunk += kChunk) {
+        const int64_t chunk_end = HWY_MIN(chunk + kChunk, end);
+        enter_chunk(chunk);
+        for_tiles([&](auto count, int64_t row) HWY_ATTR {
+          if (chunk == task_.context_begin) pack_queries(row, count);
+          run_tile<decltype(count)::value>(row, chunk, chunk_end);
+          if (chunk_end < end) return;
+          for (int64_t i = row; i < row + count; ++i) finish_row(i, begin, single);
+        });
       }
     }
-    if (partial) return;
-    const Accumulator& result = single ? segment_ : total_;
-    const int64_t first_token = args_.problem.query_starts[task_.sequence] + task_.query_begin;
-    for (int64_t i = 0; i < rows_.count; ++i)
-      write_output(args_, first_token + i / rows_.group,
-                   task_.kv_head * rows_.group + i % rows_.group, result.sum + i,
-                   result.out + i * result.stride);
   }
 
  private:
   using P = Product<T>;
   using Left = typename P::Left;
-  static constexpr int kMaxTileRows = 6;
-  static constexpr int kMaxima = 8;  // of a tile's rows, in whole vectors
+  using LeftElement = std::conditional_t<std::is_same_v<Left, float>, float, BFloat16>;
+  static constexpr int64_t kChunkBlocks = kChunk / kBlockTokens;
+  static constexpr int64_t kFloatsPerPointer = sizeof(void*) / sizeof(float);
+  static constexpr int64_t kLineBytes = 64;
+  static constexpr int kMaxRows = 16;  // of a tile, in whole vectors
 
-  void pack_queries() {
-    const ConstTensorView& q = args_.q;
-    const int64_t first_token = args_.problem.query_starts[task_.sequence] + task_.query_begin;
-    dispatch_float(q.dtype(), [&](auto tag) HWY_ATTR {
-      for (int64_t i = 0; i < rows_.count; ++i) {
-        const int64_t head = task_.kv_head * rows_.group + i % rows_.group;
-        const auto* from = q.data<decltype(tag)>() + (first_token + i / rows_.group) * q.stride(0) +
-                           head * q.stride(1);
-        using Element = std::conditional_t<std::is_same_v<Left, float>, float, BFloat16>;
-        convert(from, reinterpret_cast<Element*>(q_ + i * q_stride_), head_dim_);
+  // Calls fn(count, row) for tiles of `count`, a constant, rows from `row` on.
+  template <class Fn>
+  HWY_INLINE void for_tiles(Fn&& fn) {
+    int64_t i = 0;
+    if (rows_.count >= kTileRows)
+      for (; rows_.count - i >= kTileRows; i += kTileRows)
+        fn(std::integral_constant<int, kTileRows>(), i);
+    for (; rows_.count - i >= 4; i += 4) fn(std::integral_constant<int, 4>(), i);
+    for (; rows_.count - i >= 2; i += 2) fn(std::integral_constant<int, 2>(), i);
+    for (; rows_.count - i >= 1; i += 1) fn(std::integral_constant<int, 1>(), i);
+  }
+
+  void pack_queries(int64_t begin, int64_t count) {
+    const bool runs = count >= kPrefetchRows;
+    const int64_t run = runs ? kQueryRun / P::kLefts * P::kPair : head_dim_;  // dimensions
+    const int64_t row_stride = runs ? kQueryRun : q_stride_;
+    dispatch_float(args_.q.dtype(), [&](auto tag) HWY_ATTR {
+      for (int64_t row = 0; row < count; ++row) {
+        const auto* from = reinterpret_cast<const decltype(tag)*>(row_of(args_.q, begin + row));
+        Left* to = q_ + begin * q_stride_ + row * row_stride;
+        for (int64_t i = 0; i < head_dim_; i += run, to += count * row_stride)
+          convert(from + i, reinterpret_cast<LeftElement*>(to), HWY_MIN(run, head_dim_ - i));
       }
     });
   }
 
-  void run_segment(int64_t begin, int64_t end) {
-    clear(segment_, rows_.count);
-    for (int64_t i = 0; i < rows_.count * kBlockTokens; ++i) lanes_[i] = 0;
-    for (int64_t chunk = begin; chunk < end; chunk += kChunk) {
-      const int64_t chunk_end = HWY_MIN(chunk + kChunk, end);
-      int64_t i = 0;
-      // The few rows of a decoding step go in tiles that prefetch.
-      const int64_t full_tiles = rows_.count < 2 * kPrefetchRows ? 0 : rows_.count / 6;
-      for (; i < 6 * full_tiles; i += 6) run_tile<6>(i, chunk, chunk_end);
-      for (; rows_.count - i >= 4; i += 4) run_tile<4>(i, chunk, chunk_end);
-      for (; rows_.count - i >= 2; i += 2) run_tile<2>(i, chunk, chunk_end);
-      for (; rows_.count - i >= 1; i += 1) run_tile<1>(i, chunk, chunk_end);
-    }
-    const hn::CappedTag<float, kBlockTokens> d;
-    for (int64_t i = 0; i < rows_.count; ++i) {
+  // A row at the end of the segment that begins at `begin`.
+  void finish_row(int64_t row, int64_t begin, bool single) {
+    if (segment_.max[row] < kNoScore) {
+      clear_row(segment_, row);
+    } else {
+      const hn::CappedTag<float, kBlockTokens> d;
       auto sum = hn::Zero(d);
       for (int64_t j = 0; j < kBlockTokens; j += static_cast<int64_t>(hn::Lanes(d)))
-        sum = hn::Add(sum, hn::LoadU(d, lanes_ + i * kBlockTokens + j));
-      segment_.sum[i] = hn::ReduceSum(d, sum);
+        sum = hn::Add(sum, hn::LoadU(d, lanes_ + row * kBlockTokens + j));
+      segment_.sum[row] = hn::ReduceSum(d, sum);
     }
+    if (task_.partial >= 0) return store_partial(row, (begin - task_.context_begin) / kSegment);
+    if (!single) {
+      if (begin == task_.context_begin) clear_row(total_, row);
+      merge_row(total_, segment_, row, head_dim_, c_);
+    }
+    if (begin + kSegment < task_.context_end) return;
+    const Accumulator& result = single ? segment_ : total_;
+    const int64_t first_token = args_.problem.query_starts[task_.sequence] + task_.query_begin;
+    write_output(args_, first_token + row / rows_.group,
+                 task_.kv_head * rows_.group + row % rows_.group, result.sum + row,
+                 result.out + row * result.stride);
   }
 
-  int64_t position(int64_t row) const { return rows_.position + row / rows_.group; }
+  int64_t position(int64_t row) const { return positions_[row]; }
   int64_t window_begin(int64_t row) const {
     return args_.sliding_window > 0 ? HWY_MAX(position(row) - args_.sliding_window + 1, int64_t{0})
                                     : 0;
@@ -178,120 +199,193 @@ class AttentionTask {
     const int64_t skipped =
         HWY_MAX(window_begin(row) - begin, int64_t{0}) / kBlockTokens * kBlockTokens;
     if (skipped >= tokens) return;
-    const PagedKvCache& cache = args_.cache;
-    const int32_t* table = args_.problem.block_tables.data() +
-                           task_.sequence * args_.problem.block_table_stride + begin / kBlockTokens;
-    const int64_t block_elements = kBlockTokens * head_dim_;
-    const T *keys[kChunk / kBlockTokens], *values[kChunk / kBlockTokens];
-    const T* next_keys[kChunk / kBlockTokens];
-    const int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
-    const auto offset = [&](int64_t b) {
-      return table[b] * cache.keys.stride(0) + task_.kv_head * block_elements;
-    };
-    for (int64_t b = skipped / kBlockTokens; b < blocks; ++b) {
-      keys[b] = cache.keys.data<T>() + offset(b);
-      values[b] = cache.values.data<T>() + offset(b);
-      const int64_t next = b + kChunk / kBlockTokens;
-      const bool any = begin + next * kBlockTokens < task_.context_end;
-      next_keys[b] = any ? cache.keys.data<T>() + offset(next) : keys[b];
-    }
-    const int64_t last = blocks * kBlockTokens;
-    score_rows<R>(row, keys, values, skipped, last);
-    float max[kMaxima] = {}, alpha[kMaxima];
-    for (int r = 0; r < R; ++r)
-      max[r] =
-          mask_row(row + r, r, begin, skipped, last, HWY_MIN(end, position(row + r) + 1) - begin);
-    raise_maxima<R>(row, max, alpha);
-    for (int r = 0; r < R; ++r)
-      exponentiate(scores_ + r * kChunk, r, skipped, last, segment_.max[row + r], alpha[r],
-                   lanes_ + (row + r) * kBlockTokens);
+    const int64_t last = (tokens + kBlockTokens - 1) / kBlockTokens * kBlockTokens;
+    score_rows<R>(row, begin, end, skipped, last);
+    const bool first = segment_.max[row] < kNoScore;
+    float alpha[kMaxRows];
+    weigh<R>(row, skipped, last, alpha);
+    add_sums<R>(row, first, alpha);
     const int64_t first_block = skipped / kBlockTokens;
-    value_rows<R>(row, {values + first_block, next_keys + first_block, tokens - skipped, head_dim_},
-                  skipped, alpha);
+    value_rows<R>(row,
+                  {values_ + first_block, next_keys_ + first_block, tokens - skipped, head_dim_},
+                  skipped, first ? nullptr : alpha);
   }
 
+  // Scores of cached tokens [from, to) of the chunk [begin, end).
   template <int R>
-  void score_rows(int64_t row, const T* const* keys, const T* const* values, int64_t begin,
-                  int64_t end) {
+  void score_rows(int64_t row, int64_t begin, int64_t end, int64_t from, int64_t to) {
     const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+    float first[R], limit[R];
+    for (int r = 0; r < R; ++r) {
+      first[r] = static_cast<float>(window_begin(row + r) - begin);
+      limit[r] = static_cast<float>(HWY_MIN(end, position(row + r) + 1) - begin);
+    }
+    const ScoreRows rows{scores_, first, limit};
+    // All rows see these.
+    const int64_t seen_from = window_begin(row + R - 1) - begin;
+    const int64_t seen_to = HWY_MIN(end, position(row) + 1) - begin;
     const auto run = [&](auto vectors, int64_t token) HWY_ATTR {
-      const T *from[decltype(vectors)::value], *ahead[decltype(vectors)::value];
-      for (int v = 0; v < decltype(vectors)::value; ++v) {
-        const int64_t first = token + v * lanes;
-        const int64_t lane = first % kBlockTokens * P::kPair;
-        from[v] = keys[first / kBlockTokens] + lane;
-        ahead[v] = values[first / kBlockTokens] + lane;
+      constexpr int kVectors = decltype(vectors)::value;
+      const T *tile[kVectors], *ahead[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t slot = token + v * lanes;
+        const int64_t lane = slot % kBlockTokens * P::kPair;
+        tile[v] = keys_[slot / kBlockTokens] + lane;
+        ahead[v] = values_[slot / kBlockTokens] + lane;
       }
-      score_tile<T, R, decltype(vectors)::value>(q_ + row * q_stride_, q_stride_, from, ahead,
-                                                 head_dim_ / P::kPair, scores_ + token);
+      if constexpr (R >= kPrefetchRows) list_lines(row, begin);
+      const bool whole = token >= seen_from && token + kVectors * lanes <= seen_to;
+      score_tile<T, R, kVectors>(q_ + row * q_stride_, q_stride_, tile, ahead, lines_,
+                                 head_dim_ / P::kPair, rows, token, whole);
     };
-    int64_t token = begin;
-    for (; token + kTileVectors * lanes <= end; token += kTileVectors * lanes)
-      run(std::integral_constant<int, kTileVectors>(), token);
-    if (kTileVectors > 2 && token + 2 * lanes <= end) {
+    constexpr int kVectors = tile_vectors(R);
+    int64_t token = from;
+    for (; token + kVectors * lanes <= to; token += kVectors * lanes)
+      run(std::integral_constant<int, kVectors>(), token);
+    if (kVectors > 2 && token + 2 * lanes <= to) {
       run(std::integral_constant<int, 2>(), token);
       token += 2 * lanes;
     }
-    for (; token < end; token += lanes) run(std::integral_constant<int, 1>(), token);
+    for (; token < to; token += lanes) run(std::integral_constant<int, 1>(), token);
   }
 
-  // Hides the scores [begin, end) of one row outside its window, or past its position at `limit`,
-  // whatever they are, and returns the largest of the others.
-  float mask_row(int64_t row, int r, int64_t chunk, int64_t begin, int64_t end, int64_t limit) {
-    const FloatTag d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    float* scores = scores_ + r * kChunk;
-    const int64_t first = HWY_MAX(window_begin(row) - chunk, int64_t{0});
-    auto max = hn::Set(d, kNoScore);
-    for (int64_t i = begin; i < end; i += lanes) {
-      auto score = hn::LoadU(d, scores + i);
-      if (i < first || i + lanes > limit) {
-        const auto index = hn::Iota(d, static_cast<float>(i));
-        const auto keep = hn::And(hn::Ge(index, hn::Set(d, static_cast<float>(first))),
-                                  hn::Lt(index, hn::Set(d, static_cast<float>(limit))));
-        score = hn::IfThenElse(keep, score, hn::Neg(hn::Inf(d)));
-        hn::StoreU(score, d, scores + i);
+  // What a tile of a prompt fetches while it computes scores, a line for each step: in the first
+  // chunk queries of the tiles to come, in the last chunk its rows of the output, and from then on,
+  // tile after tile, the blocks of the next chunk.
+  void list_lines(int64_t row, int64_t chunk) {
+    const int64_t steps = head_dim_ / P::kPair;
+    const void** lines = lines_;
+    int64_t count = 0;
+    const auto list_rows = [&](const ConstTensorView& view, int64_t& cursor, int64_t end) {
+      const auto bytes = head_dim_ * static_cast<int64_t>(dtype_size(view.dtype()));
+      for (; cursor < end && count + bytes / kLineBytes <= steps; ++cursor) {
+        const char* from = row_of(view, cursor);
+        for (int64_t i = 0; i < bytes; i += kLineBytes) lines[count++] = from + i;
       }
-      max = hn::Max(max, score);
+    };
+    if (chunk == task_.context_begin)
+      list_rows(args_.q, queries_listed_, HWY_MIN(row + 3 * kTileRows, rows_.count));
+    if (count == 0 && chunk + kChunk >= task_.context_end)
+      list_rows(args_.out, outputs_listed_, HWY_MIN(row + kTileRows, rows_.count));
+    if (count == 0 && fetched_ < 2 * next_blocks_) {
+      const T* block = (fetched_ % 2 == 0 ? next_keys_ : next_values_)[fetched_ / 2];
+      ++fetched_;
+      for (; count < steps; ++count) lines[count] = block + count * kBlockTokens * P::kPair;
     }
-    return hn::ReduceMax(d, max);
+    // Nothing: a line that is there.
+    const int64_t listed = count;
+    for (; count < listed_; ++count) lines[count] = q_;
+    listed_ = listed;
   }
 
-  // Raises the maxima of R rows to those of the chunk; alpha is the factor for what the rows have
-  // accumulated, exactly 1 where the maximum stays.
+  // Row `row` of the task in q or out.
+  const char* row_of(const ConstTensorView& view, int64_t row) const {
+    const int64_t token = args_.problem.query_starts[task_.sequence] + task_.query_begin +
+                          positions_[row] - rows_.position;
+    const int64_t head = task_.kv_head * rows_.group + row % rows_.group;
+    return view.data<char>() + (token * view.stride(0) + head * view.stride(1)) *
+                                   static_cast<int64_t>(dtype_size(view.dtype()));
+  }
+
+  // Finds the blocks of the chunk at `begin` and of the one after it.
+  void enter_chunk(int64_t begin) {
+    const PagedKvCache& cache = args_.cache;
+    const int32_t* table =
+        args_.problem.block_tables.data() + task_.sequence * args_.problem.block_table_stride;
+    const int64_t first = begin / kBlockTokens;
+    const int64_t blocks = (task_.context_end + kBlockTokens - 1) / kBlockTokens - first;
+    // A block that has left the window may be gone from the table: it is not looked at.
+    const auto offset = [&](int64_t b) {
+      return HWY_MAX(table[first + b], 0) * cache.keys.stride(0) +
+             task_.kv_head * kBlockTokens * head_dim_;
+    };
+    const T *keys = cache.keys.data<T>(), *values = cache.values.data<T>();
+    for (int64_t b = 0; b < HWY_MIN(kChunkBlocks, blocks); ++b) {
+      keys_[b] = keys + offset(b);
+      values_[b] = values + offset(b);
+      next_keys_[b] = keys_[b];
+    }
+    next_blocks_ = HWY_MIN(kChunkBlocks, blocks - kChunkBlocks);
+    for (int64_t b = 0; b < next_blocks_; ++b) {
+      next_keys_[b] = keys + offset(b + kChunkBlocks);
+      next_values_[b] = values + offset(b + kChunkBlocks);
+    }
+    fetched_ = 0;
+  }
+
+  // Raises the maxima of a tile's rows to those of the chunk and makes weights of its scores, 2^(c
+  // (score - max)). alpha becomes the factors for what the rows have accumulated, exactly 1 where
+  // the maximum stays. All rows step by step: a row's maximum, its weights and its factor depend on
+  // each other, and a processor does not see far enough to overlap those of several rows.
   template <int R>
-  void raise_maxima(int64_t row, const float (&chunk_max)[kMaxima], float (&alpha)[kMaxima]) {
-    const hn::CappedTag<float, kMaxima> d;
-    float old_max[kMaxima] = {}, new_max[kMaxima];
-    for (int r = 0; r < R; ++r) old_max[r] = segment_.max[row + r];
-    for (int r = 0; r < R; r += static_cast<int>(hn::Lanes(d))) {
-      const auto old_value = hn::LoadU(d, old_max + r);
-      const auto value = hn::Max(hn::LoadU(d, chunk_max + r), old_value);
-      const auto exponent = hn::Mul(hn::Sub(old_value, value), hn::Set(d, c_));
-      hn::StoreU(value, d, new_max + r);
-      hn::StoreU(exp2_nonpositive(d, exponent), d, alpha + r);
+  void weigh(int64_t row, int64_t begin, int64_t end, float (&alpha)[kMaxRows]) {
+    const FloatTag d;
+    constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(d));
+    float shift[R], fall[kMaxRows] = {};
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      auto maxima = hn::LoadU(d, scores_ + r * kChunk + begin);
+      for (int64_t i = begin + kLanes; i < end; i += kLanes)
+        maxima = hn::Max(maxima, hn::LoadU(d, scores_ + r * kChunk + i));
+      const float chunk_max = hn::ReduceMax(d, maxima);
+      const float old_max = segment_.max[row + r];
+      // From kNoScore on, which a row without any but NaN scores is given too.
+      const float max = HWY_MAX(HWY_MAX(chunk_max, old_max), kNoScore);
+      segment_.max[row + r] = max;
+      shift[r] = -max * c_;
+      fall[r] = (old_max - max) * c_;
     }
-    for (int r = 0; r < R; ++r) segment_.max[row + r] = new_max[r];
+    for (int r = 0; r < R; ++r) weigh_row(r, begin, end, shift[r]);
+    const hn::CappedTag<float, kMaxRows> d_rows;
+    for (int r = 0; r < R; r += static_cast<int>(hn::Lanes(d_rows)))
+      hn::StoreU(exp2_nonpositive(d_rows, hn::LoadU(d_rows, fall + r)), d_rows, alpha + r);
   }
 
-  // weights = 2^(c (score - max)); the sums of each lane go on with a factor of alpha.
-  void exponentiate(const float* scores, int r, int64_t begin, int64_t end, float max, float alpha,
-                    float* sums) {
+  // Weights of one row, and their sum apart for each token of a block.
+  void weigh_row(int r, int64_t begin, int64_t end, float shift) {
     const hn::CappedTag<float, kBlockTokens> d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const auto c = hn::Set(d, c_), shift = hn::Set(d, -max * c_);
-    for (int64_t lane = 0; lane < kBlockTokens; lane += lanes) {
-      auto sum = hn::Mul(hn::LoadU(d, sums + lane), hn::Set(d, alpha));
-      for (int64_t i = begin + lane; i < end; i += kBlockTokens) {
-        const auto weight = exp2_nonpositive(d, hn::MulAdd(hn::LoadU(d, scores + i), c, shift));
-        sum = hn::Add(sum, weight);
-        if constexpr (std::is_same_v<Left, float>) {
-          hn::StoreU(weight, d, weights_ + r * kChunk + i);
-        } else {
-          store_float(d, weight, reinterpret_cast<BFloat16*>(weights_ + r * kChunk) + i);
-        }
+    constexpr int kGroup = 4;
+    constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(d));
+    constexpr int kSums = kBlockTokens / kLanes;
+    const auto c = hn::Set(d, c_), shifts = hn::Set(d, shift);
+    hn::Vec<decltype(d)> sums[kSums];
+    for (int i = 0; i < kSums; ++i) sums[i] = hn::Zero(d);
+    const float* scores = scores_ + r * kChunk;
+    auto* weights = reinterpret_cast<LeftElement*>(weights_ + r * kChunk);
+    const auto weigh = [&](auto count, int64_t token) HWY_ATTR {
+      constexpr int kCount = decltype(count)::value;
+      hn::Vec<decltype(d)> weight[kCount];
+      for (int i = 0; i < kCount; ++i)
+        weight[i] = hn::MulAdd(hn::LoadU(d, scores + token + i * kLanes), c, shifts);
+      if constexpr (std::is_same_v<LeftElement, float>) {
+        exp2_nonpositive_of(d, weight);
+      } else {
+        exp2_nonpositive_roughly(d, weight);
       }
-      hn::StoreU(sum, d, sums + lane);
+      for (int i = 0; i < kCount; ++i) {
+        sums[i % kSums] = hn::Add(sums[i % kSums], weight[i]);
+        store_float(d, weight[i], weights + token + i * kLanes);
+      }
+    };
+    int64_t token = begin;
+    for (; token + kGroup * kLanes <= end; token += kGroup * kLanes)
+      weigh(std::integral_constant<int, kGroup>(), token);
+    for (; token < end; token += kBlockTokens) weigh(std::integral_constant<int, kSums>(), token);
+    for (int i = 0; i < kSums; ++i) hn::StoreU(sums[i], d, sums_ + r * kBlockTokens + i * kLanes);
+  }
+
+  // lanes = alpha lanes + sums, or sums for the first of a segment.
+  template <int R>
+  void add_sums(int64_t row, bool first, const float* alpha) {
+    const hn::CappedTag<float, kBlockTokens> d;
+    constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(d));
+    for (int r = 0; r < R; ++r) {
+      for (int64_t i = 0; i < kBlockTokens; i += kLanes) {
+        float* lanes = lanes_ + (row + r) * kBlockTokens + i;
+        auto sum = hn::LoadU(d, sums_ + r * kBlockTokens + i);
+        if (!first) sum = hn::MulAdd(hn::LoadU(d, lanes), hn::Set(d, alpha[r]), sum);
+        hn::StoreU(sum, d, lanes);
+      }
     }
   }
 
@@ -302,11 +396,11 @@ class AttentionTask {
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const Left* weights = weights_ + first_token / P::kPair * P::kLefts;
     float* out = segment_.out + row * segment_.stride;
+    constexpr int kVectors = tile_vectors(R);
     int64_t column = 0;
-    for (; column + kTileVectors * lanes <= head_dim_; column += kTileVectors * lanes)
-      value_tile<T, R, kTileVectors>(d, weights, kChunk, chunk, column, alpha, out,
-                                     segment_.stride);
-    if (kTileVectors > 2 && column + 2 * lanes <= head_dim_) {
+    for (; column + kVectors * lanes <= head_dim_; column += kVectors * lanes)
+      value_tile<T, R, kVectors>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
+    if (kVectors > 2 && column + 2 * lanes <= head_dim_) {
       value_tile<T, R, 2>(d, weights, kChunk, chunk, column, alpha, out, segment_.stride);
       column += 2 * lanes;
     }
@@ -317,14 +411,13 @@ class AttentionTask {
                           segment_.stride);
   }
 
-  void store_partial(float* to) {
+  void store_partial(int64_t row, int64_t segment) {
     const int64_t rows = rows_.count;
-    for (int64_t i = 0; i < rows; ++i) to[i] = segment_.max[i];
-    for (int64_t i = 0; i < rows; ++i) to[rows + i] = segment_.sum[i];
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* from = segment_.out + i * segment_.stride;
-      for (int64_t j = 0; j < head_dim_; ++j) to[2 * rows + i * head_dim_ + j] = from[j];
-    }
+    float* to = partials_ + task_.partial + segment * partial_stride(rows, head_dim_);
+    to[row] = segment_.max[row];
+    to[rows + row] = segment_.sum[row];
+    const float* from = segment_.out + row * segment_.stride;
+    for (int64_t j = 0; j < head_dim_; ++j) to[2 * rows + row * head_dim_ + j] = from[j];
   }
 
   const AttentionArgs& args_;
@@ -333,12 +426,21 @@ class AttentionTask {
   TaskRows rows_;
   int64_t head_dim_;
   int64_t q_stride_;
-  float c_;        // scale * log2(e)
-  float* scores_;  // [kMaxTileRows][kChunk]
-  Left* weights_;  // the same, as the value product wants them
-  Left* q_;        // [rows][q_stride]
-  float* lanes_;   // [rows][16] sums of weights, a lane for each token of a block
+  float c_;             // scale * log2(e)
+  float* scores_;       // [kTileRows][kChunk]
+  float* sums_;         // [kTileRows][16] of its weights
+  Left* weights_;       // the same, as the value product wants them
+  Left* q_;             // [rows][q_stride]
+  float* lanes_;        // [rows][16] sums of weights, a lane for each token of a block
+  int32_t* positions_;  // [rows]
   Accumulator segment_, total_;
+  const T *keys_[kChunkBlocks], *values_[kChunkBlocks];  // blocks of the chunk
+  const T *next_keys_[kChunkBlocks], *next_values_[kChunkBlocks];
+  int64_t next_blocks_;                                      // <= 0 behind the last chunk
+  int64_t fetched_;                                          // blocks of the next chunk
+  const void** lines_;                                       // [head_dim + 1] to fetch, one a step
+  int64_t listed_;                                           // of lines_
+  int64_t queries_listed_ = kTileRows, outputs_listed_ = 0;  // rows listed so far
 };
 
 template <typename T>
@@ -348,7 +450,7 @@ HWY_INLINE void merge_partials(const AttentionArgs& args, const AttentionPlan::M
   const TaskRows rows = task_rows(p, merge.sequence, merge.query_begin, merge.query_end);
   const int64_t stride = partial_stride(rows.count, p.head_dim);
   const Accumulator total{scratch, scratch + rows.count, scratch + 2 * rows.count, p.head_dim};
-  clear(total, rows.count);
+  for (int64_t row = 0; row < rows.count; ++row) clear_row(total, row);
   for (int i = 0; i < merge.num_partials; ++i) {
     float* part = const_cast<float*>(partials) + merge.first_partial + i * stride;
     const Accumulator segment{part, part + rows.count, part + 2 * rows.count, p.head_dim};

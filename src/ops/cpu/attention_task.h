@@ -15,7 +15,7 @@ constexpr int64_t kSegment = 512;
 constexpr int64_t kBlockTokens = 16;
 
 // Query rows times query heads of one key/value head in a task: enough for a chunk of keys and
-// values to be used 16 times from the second-level cache.
+// values to be used 8 times from the second-level cache.
 constexpr int64_t kTaskRows = 96;
 
 // The maximum of no score: far below any real one, yet finite, so that differences of maxima are

@@ -198,6 +198,26 @@ HWY_INLINE void exp2_nonpositive_of(D d, hn::Vec<D> (&x)[N]) {
   for (size_t i = 0; i < N; ++i) x[i] = hn::Mul(p[i], power[i]);
 }
 
+// The same for results that are rounded to the 8 bits of bfloat16. Processors that multiply those
+// have instructions for a number's exponent and fraction too: with them a vector takes 4.5 cycles
+// to 3e-6, and the other form 7.
+template <class D, size_t N>
+HWY_INLINE void exp2_nonpositive_roughly(D d, hn::Vec<D> (&x)[N]) {
+#if HWY_TARGET == HWY_AVX3_ZEN4 || HWY_TARGET == HWY_AVX3_SPR
+  static_assert(hn::MaxLanes(D()) == 16);
+  constexpr int kFloor = 1;
+  constexpr float kPolynomial[] = {5.2242465e-2F, 2.41280209e-1F, 6.93044844e-1F, 1.0F};
+  hn::Vec<D> fraction[N], p[N];
+  for (size_t i = 0; i < N; ++i) fraction[i].raw = _mm512_reduce_ps(x[i].raw, kFloor);
+  for (size_t i = 0; i < N; ++i) p[i] = hn::Set(d, 1.342669e-2F);
+  for (const float coefficient : kPolynomial)
+    for (size_t i = 0; i < N; ++i) p[i] = hn::MulAdd(p[i], fraction[i], hn::Set(d, coefficient));
+  for (size_t i = 0; i < N; ++i) x[i].raw = _mm512_scalef_ps(p[i].raw, x[i].raw);
+#else
+  exp2_nonpositive_of(d, x);
+#endif
+}
+
 template <class D>
 HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   hn::Vec<D> one[1] = {x};
