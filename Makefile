@@ -39,14 +39,17 @@ test-asan:
 	ctest --test-dir build-asan --output-on-failure
 	MINIINFER_BINARY=build-asan/apps/miniinfer/miniinfer .venv/bin/python -m pytest -q tests/cli tests/server
 
-# The threaded floors under ThreadSanitizer.
+# The threaded floors under ThreadSanitizer. It sees of the Rust libraries their calls of memcpy alone, and a grammar's copies then
+# look like thousands of races, suppressed one by one: 17 minutes of tests_llm, where 3 are enough without such calls.
 test-tsan: export TSAN_OPTIONS = exitcode=66:suppressions=$(CURDIR)/tests/tsan.supp
 test-tsan:
 	@tools/setup --test
 	cmake --preset tsan
 	cmake --build build-tsan -j $(JOBS) --target tests_base tests_tensor tests_kvcache tests_engine tests_llm tests_serve miniinfer
-	ctest --test-dir build-tsan --output-on-failure -R '^(base|tensor|kvcache|engine|llm|serve)$$'
-	.venv/bin/python tests/server/soak.py build-tsan/apps/miniinfer/miniinfer 60
+	ctest --test-dir build-tsan --output-on-failure -R '^(base|tensor|kvcache|engine)$$'
+	TSAN_OPTIONS=$$TSAN_OPTIONS:ignore_interceptors_accesses=1 ctest --test-dir build-tsan --output-on-failure -R '^(llm|serve)$$'
+	TSAN_OPTIONS=$$TSAN_OPTIONS:ignore_interceptors_accesses=1 \
+	  .venv/bin/python tests/server/soak.py build-tsan/apps/miniinfer/miniinfer 60
 
 # Cross-built operators, run under user-mode emulation.
 test-aarch64:
