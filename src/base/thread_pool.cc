@@ -96,20 +96,23 @@ std::chrono::steady_clock::time_point ThreadPool::last_beat() const {
   return Time(std::chrono::nanoseconds(beat_ns_.load(std::memory_order_relaxed)));
 }
 
-uint32_t ThreadPool::open(Body body, void* argument) {
+uint32_t ThreadPool::next_number() const {
+  return (region_.load(std::memory_order_relaxed) + 1) % kNumbers;
+}
+
+void ThreadPool::open(Body body, void* argument, uint32_t number) {
   body_ = body;
   argument_ = argument;
-  const uint32_t number = (region_.load(std::memory_order_relaxed) + 1) % kNumbers;
   region_.store(number, std::memory_order_release);
   wake_sleepers();
-  return number;
 }
 
 void ThreadPool::run_erased(Body body, void* argument, int parts, size_t kind) {
   MI_CHECK(parts <= num_threads_ && kind <= kEven);
   beat();
   if (num_threads_ == 1) return body(argument, 0);
-  const uint32_t number = open(body, argument);
+  const uint32_t number = next_number();
+  open(body, argument, number);
   body(argument, 0);
   bool others_late = false;
   for (int worker = 1; worker < num_threads_; ++worker) {
@@ -146,10 +149,11 @@ void ThreadPool::wait_a_little(int worker) {
   if (!ahead_[static_cast<size_t>(worker)].step()) cpu_pause();
 }
 
-bool ThreadPool::has_ended(int part, uint32_t number, int stage) const {
+ThreadPool::StageEnd ThreadPool::stage_end(int part, uint32_t number, int stage) const {
   const uint64_t done =
       slots_[static_cast<size_t>(part)].stages_done.load(std::memory_order_acquire);
-  return done >> 32 == number && static_cast<int>((done & 0xffffffff) >> 1) > stage;
+  return {done >> 32 == number && static_cast<int>((done & 0xffffffff) >> 1) > stage,
+          (done & 1) != 0};
 }
 
 void ThreadPool::end_stage(int part, uint32_t number, int stage, bool waited) {
@@ -158,21 +162,21 @@ void ThreadPool::end_stage(int part, uint32_t number, int stage, bool waited) {
                                                       std::memory_order_release);
 }
 
-// Returns whether there was something to wait for. `part` is of the thread that waits.
-bool ThreadPool::await_stage(int part, int other, uint32_t number, int stage) {
-  int spins = 0;
-  for (; !has_ended(other, number, stage); ++spins) {
+// `part` is of the thread that waits.
+ThreadPool::Meeting ThreadPool::await_stage(int part, int other, uint32_t number, int stage) {
+  for (int spins = 0;; ++spins) {
+    const StageEnd end = stage_end(other, number, stage);
+    if (end.come) return {spins > 0, end.waited};
     if (spins < kSpins)
       wait_a_little(part);
     else
       std::this_thread::yield();
   }
-  return spins > 0;
 }
 
 // Whether a worker takes part in the open region, when the caller has ended its first stage.
 bool ThreadPool::has_come(int worker, uint32_t number) {
-  for (int spins = 0; !has_ended(worker, number, 0); ++spins) {
+  for (int spins = 0; !stage_end(worker, number, 0).come; ++spins) {
     if (spins == kPatience) return !close(worker, number);
     wait_a_little(0);
   }
@@ -186,7 +190,7 @@ void ThreadPool::run_stages_erased(const Stages& stages) {
     ThreadPool* pool;
     Stages stages;
     uint32_t number;
-  } region = {this, stages, (region_.load(std::memory_order_relaxed) + 1) % kNumbers};
+  } region = {this, stages, next_number()};
   const uint32_t number = region.number;
   if (num_threads_ > 1)
     open(
@@ -195,7 +199,7 @@ void ThreadPool::run_stages_erased(const Stages& stages) {
           if (worker < region.stages.parts)
             region.pool->run_part(region.stages, worker, region.number);
         },
-        &region);
+        &region, number);
   absent_.clear();
   bool waited = false;
   for (int stage = 0; stage < count; ++stage) {
@@ -212,10 +216,9 @@ void ThreadPool::run_stages_erased(const Stages& stages) {
       end_stage(worker, number, stage, false);
     }
     for (int worker = 1; worker < parts; ++worker) {
-      waited |= await_stage(0, worker, number, stage);
-      others_waited |=
-          (slots_[static_cast<size_t>(worker)].stages_done.load(std::memory_order_relaxed) & 1) !=
-          0;
+      const Meeting meeting = await_stage(0, worker, number, stage);
+      waited |= meeting.waited;
+      others_waited |= meeting.other_waited;
     }
     if (stage > 0 && waited_before != others_waited && kinds[stage - 1] != kEven)
       learn_handoff(kinds[stage - 1], waited_before ? kLearnNs : -kLearnNs);
@@ -231,7 +234,7 @@ void ThreadPool::run_part(const Stages& stages, int part, uint32_t number) {
     body(argument, part, stage, ahead_[static_cast<size_t>(part)]);
     end_stage(part, number, stage, waited);
     if (stage + 1 == count) return;
-    waited = await_stage(part, 0, number, stage);
+    waited = await_stage(part, 0, number, stage).waited;
     for (int other = 1; other < parts; ++other)
       if (other != part) await_stage(part, other, number, stage);
   }

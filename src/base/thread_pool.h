@@ -142,16 +142,23 @@ class ThreadPool {
     const uint8_t* kinds;
   };
 
-  uint32_t open(Body body, void* argument);
+  uint32_t next_number() const;
+  void open(Body body, void* argument, uint32_t number);
   void run_erased(Body body, void* argument, int parts, size_t kind);
   bool await(int worker, uint32_t number);
   bool close(int worker, uint32_t number);
   void run_stages_erased(const Stages& stages);
   void run_part(const Stages& stages, int part, uint32_t number);
   bool has_come(int worker, uint32_t number);
-  bool has_ended(int part, uint32_t number, int stage) const;
+  struct StageEnd {
+    bool come, waited;  // waited: for part 0, after the stage before
+  };
+  StageEnd stage_end(int part, uint32_t number, int stage) const;
   void end_stage(int part, uint32_t number, int stage, bool waited);
-  bool await_stage(int part, int other, uint32_t number, int stage);
+  struct Meeting {
+    bool waited, other_waited;  // other_waited: see StageEnd
+  };
+  Meeting await_stage(int part, int other, uint32_t number, int stage);
   void wait_a_little(int worker);
   void wake_sleepers();
   void learn_handoff(size_t kind, int64_t change);
